@@ -1,0 +1,32 @@
+"""The exceptions of the runtime itself.
+
+Rule: three kinds of trouble are three different classes. What the user got wrong is a ``TypeError``,
+``ValueError`` or ``RuntimeError`` at the call; a program that can never go on is a `Deadlock`; a
+fault of graftlet is an `InternalError`, which asks for a report.
+"""
+
+from greenlet import GreenletExit as GreenletExit
+
+
+class Deadlock(RuntimeError):
+    """Nothing in this program can ever run again.
+
+    Raised in the main greenlet when every greenlet is parked, no deadline is pending, no file
+    descriptor is waited for, and neither another native thread nor a signal handler could wake
+    anybody. The text names each parked greenlet, what it waits for, who holds that, and from
+    which line.
+    """
+
+
+class InternalError(RuntimeError):
+    """A fault of graftlet itself. Please report it, with the text and the traceback."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"{message} (this is a fault of graftlet: please report it)")
+
+
+class BlockingCallOnHub(RuntimeError):
+    """Something that would have to wait was called on the hub, where nothing may wait.
+
+    Only finalizers and callbacks that the garbage collector or a timer runs there can meet this.
+    """

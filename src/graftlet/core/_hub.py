@@ -1,0 +1,463 @@
+"""The hub: one run queue, one heap of deadlines and one poller per native thread.
+
+Rules:
+
+* `Hub.park` is the one trap: nothing else gives up control. Whoever blocks registers somewhere,
+  parks, and unregisters on every way out of ``park``.
+* A parked task is resumed by exactly one wake. ``Task.waiting`` is the proof: it is what the task
+  waits for while it is parked and ``None`` otherwise, and whoever sets it to ``None`` (wake,
+  deadline, throw) is the one who puts the task into the run queue. Everybody later finds ``None``, or
+  another wait's object, and does nothing.
+* Only non-blocking calls are made on the hub itself.
+
+What runs on the hub is on this page: the batch that was ready when the round began, what other
+threads have posted, due deadlines, the poll.
+
+The greenlets of package greenlet are *workers*: one that has finished its task takes the next, for
+CPython maps a fresh 16 KiB arena for every new one and unmaps it at its end, which costs five times
+what the rest of a spawn does. All of them are started by the hub, from its shallow C stack.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from random import Random
+from typing import TYPE_CHECKING, Any, Final, Optional
+
+from greenlet import getcurrent, greenlet
+
+from graftlet.core import _original
+from graftlet.core._deadlines import INFINITY, Alarm, Deadlines
+from graftlet.core._errors import BlockingCallOnHub, Deadlock, InternalError
+from graftlet.core._poller import DISTRUST, READING, WRITING, Poller, Watch, default_poller
+
+if TYPE_CHECKING:
+    from contextvars import Context
+
+
+#: epoll(7) takes milliseconds in an int: 24 days at most. A longer wait is polled again, seconds.
+LONGEST_POLL: Final = 1e6
+
+
+class Task(Alarm):
+    """What a hub schedules. `graftlet.Greenlet` is the kind that users see."""
+
+    __slots__ = ("context", "done", "hub", "pending", "raw", "timed_out", "waiting")
+
+    hub: Optional["Hub"]
+    #: Where it goes on: the greenlet (of package greenlet) that parked. None before its start.
+    raw: greenlet | None
+    # Invariant: not None exactly while the task is parked and nobody has woken it.
+    waiting: object
+    timed_out: bool
+    #: Exceptions that will be raised in it, one at each return from `Hub.park`.
+    pending: list[BaseException] | None
+    context: Optional["Context"]
+    done: bool
+
+    def __init__(self) -> None:
+        # Not by super().__init__(): this runs once per spawn, and the call costs more than its body.
+        self.deadline = INFINITY
+        self.armed = None
+        self.hub = None
+        self.raw = None
+        self.waiting = None
+        self.timed_out = False
+        self.pending = None
+        self.context = None
+        self.done = False
+
+    def execute(self) -> None:
+        """The task's whole work, run by a worker. Must not raise."""
+        raise NotImplementedError
+
+    def due(self) -> None:
+        if self.waiting is not None:
+            self.waiting = None
+            self.timed_out = True
+            hub = self.hub
+            assert hub is not None
+            hub.ready.append(self)
+
+
+class Reason:
+    """What a task waits for where there is no object to name: only a text, for people."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+#: What those wait for who called `graftlet.idle`, and `graftlet.wait` without objects.
+idlers_wait: Final = Reason("the hub to be idle")
+finishers_wait: Final = Reason("everything else to end")
+
+
+class Timer(Alarm):
+    """Calls back once, on the hub, when its deadline has passed."""
+
+    __slots__ = ("_callback",)
+
+    def __init__(self, callback: Callable[[], object]) -> None:
+        super().__init__()
+        self._callback = callback
+
+    def due(self) -> None:
+        self._callback()
+
+
+class Worker:
+    """A recycled greenlet that executes one task after the other."""
+
+    __slots__ = ("_hub", "raw", "task")
+
+    def __init__(self, hub: "Hub") -> None:
+        self._hub = hub
+        self.task: Task | None = None
+        self.raw = greenlet(self._work, hub.raw)
+
+    def _work(self) -> None:
+        hub = self._hub
+        raw = self.raw
+        ready = hub.ready
+        try:
+            while True:
+                task = self.task
+                assert task is not None
+                raw.gr_context = task.context
+                task.execute()
+                # Invariant: nothing of a task is left in the worker when it takes the next one.
+                task.raw = task.context = None
+                # The next one that starts in this round may as well start here: it saves two switches.
+                # Invariant: never out of turn, and never more than the round's batch.
+                if hub.batch > 0 and ready[0].raw is None:
+                    hub.batch -= 1
+                    task = self.task = ready.popleft()
+                    if not task.done:
+                        task.raw = raw
+                        hub.current = task
+                        continue
+                self.task = task = None
+                raw.gr_context = None
+                if len(hub.idle) >= hub.MAX_IDLE:
+                    break
+                hub.idle.append(self)
+                hub.raw.switch()
+        finally:
+            hub.workers.discard(self)
+
+
+class Hub:
+    """The scheduler of one native thread.
+
+    Args:
+        main: the task that is running in this thread now.
+        clock: returns the time in seconds; never goes back.
+        poller: waits for file descriptors.
+    """
+
+    #: So many idle workers are kept, about 20 KiB each.
+    MAX_IDLE: Final = 1000
+
+    def __init__(
+        self,
+        main: Task,
+        clock: Callable[[], float] = _original.monotonic,
+        poller: Poller | None = None,
+    ) -> None:
+        self.clock = clock
+        self.poller = default_poller() if poller is None else poller
+        self.main = main
+        self.current = main
+        #: Invariant: a task is in here at most once.
+        self.ready: deque[Task] = deque()
+        #: How many of them still belong to the batch of this round.
+        self.batch = 0
+        self.deadlines = Deadlines()
+        self.watches: dict[int, Watch] = {}
+        #: Calls that other threads have posted.
+        self.inbox: deque[Callable[[], object]] = deque()
+        self.asleep = False
+        #: Calls under way in native threads, which will be posted back.
+        self.external = 0
+        self.idle: list[Worker] = []
+        self.workers: set[Worker] = set()
+        #: Those who wait until nothing else is ready.
+        self.idlers: list[Task] = []
+        #: Those who wait until nothing else can run any more.
+        self.finishers: list[Task] = []
+        #: For tests: shuffles every batch.
+        self.shuffle: Random | None = None
+        #: Called on an exception that nobody asked for, with the task and the exception.
+        self.on_unhandled: Callable[[Any, BaseException], object] | None = None
+        #: Tells whether somebody outside (a signal, another thread) may still wake this hub, and
+        #: who waits for what if not. Set by the floor that knows.
+        self.on_stuck: Callable[[Hub], str | None] | None = None
+        self.thread = _original.get_ident()
+        self.closed = False
+        self._witness: Watch | None = None
+        main.hub = self
+        main.raw = getcurrent()
+        self.raw = greenlet(self._run)
+        # Start the loop here and now: its C stack begins where the hub is made, which is shallow,
+        # and not where the first greenlet happens to park.
+        self.raw.switch()
+
+    def __repr__(self) -> str:
+        return f"<Hub at {id(self):#x} of thread {self.thread}>"
+
+    # -- The trap
+
+    def park(self, waiting: object, deadline: float = INFINITY) -> bool:
+        """Give up control until the current task is woken.
+
+        Args:
+            waiting: what it waits for: the object that a waker must show to `wake`, and what the
+                deadlock report prints. Unique to this wait if another thread may wake it. ``None``
+                only if the task has been put into the run queue by the caller (a mere yield).
+            deadline: in the clock's seconds.
+
+        Returns: whether it was woken; False if the deadline passed first.
+
+        Raises: whatever was thrown at the task (kill, time-out, Ctrl-C): then, too, the caller must
+            undo what it registered. BlockingCallOnHub, if called on the hub.
+        """
+        raw = getcurrent()
+        if raw is self.raw:
+            raise BlockingCallOnHub(
+                f"a call that would wait for {waiting!r} was made on the hub, which must never wait: "
+                "a finalizer or a callback must use non-blocking calls only"
+            )
+        task = self.current
+        if task.pending is not None:
+            raise self._take(task)
+        task.raw = raw
+        task.waiting = waiting
+        if deadline == INFINITY:
+            self.raw.switch()
+            if task.pending is not None:
+                raise self._take(task)
+            return True
+        self.deadlines.want(task, deadline)
+        self.raw.switch()
+        task.deadline = INFINITY
+        timed_out = task.timed_out
+        task.timed_out = False
+        if task.pending is not None:
+            raise self._take(task)
+        return not timed_out
+
+    def yield_now(self) -> None:
+        """Let everybody who is ready run first."""
+        task = self.current
+        if task.pending is None and getcurrent() is not self.raw:
+            self.ready.append(task)
+        self.park(None)
+
+    @staticmethod
+    def _take(task: Task) -> BaseException:
+        assert task.pending is not None
+        exception = task.pending.pop(0)
+        if not task.pending:
+            task.pending = None
+        return exception
+
+    def wake(self, task: Task, waiting: object) -> bool:
+        """Make ``task`` ready if it is parked in this very wait; says whether it was.
+
+        Only from this hub's own thread.
+        """
+        if task.waiting is waiting:
+            task.waiting = None
+            self.ready.append(task)
+            return True
+        return False
+
+    def throw(self, task: Task, exception: BaseException) -> None:
+        """Raise ``exception`` in ``task``, out of the wait that it is in or of its next one.
+
+        Only from this hub's own thread.
+        """
+        if task.pending is None:
+            task.pending = [exception]
+        else:
+            task.pending.append(exception)
+        if task.waiting is not None:
+            task.waiting = None
+            self.ready.append(task)
+
+    # -- From other threads and from signal handlers
+
+    def post(self, callback: Callable[[], object]) -> None:
+        """Have ``callback`` called on the hub soon. From any thread, and from signal handlers."""
+        self.inbox.append(callback)
+        # Invariant: the hub sets ``asleep`` before it looks into the inbox for the last time.
+        if self.asleep:
+            self.poller.wake()
+
+    # -- Deadlines
+
+    def call_at(self, deadline: float, callback: Callable[[], object]) -> Timer:
+        """Have ``callback`` called on the hub when ``deadline`` has passed. It must not block."""
+        timer = Timer(callback)
+        self.deadlines.want(timer, deadline)
+        return timer
+
+    # -- Descriptors
+
+    def forget(self, watch: Watch) -> None:
+        """The descriptor is about to be closed: whoever waits for it is woken and finds it closed."""
+        watch.closed = True
+        self.poller.disarm(watch)
+        if self.watches.get(watch.fd) is watch:
+            del self.watches[watch.fd]
+        self._deliver(watch, READING | WRITING)
+
+    def _deliver(self, watch: Watch, events: int) -> None:
+        """Wake those whom ``events`` concern. All of them: each tries, and who fails parks again."""
+        ready = self.ready
+        if events & READING:
+            if events & DISTRUST:
+                watch.distrust = True
+            watch.edges += 1
+            task = watch.reader
+            if task is not None and task.waiting is watch:
+                task.waiting = None
+                ready.append(task)
+        if events & WRITING:
+            task = watch.writer
+            if task is not None and task.waiting is watch:
+                task.waiting = None
+                ready.append(task)
+        if watch.more is not None:
+            for task, writing in watch.more:
+                if events & (WRITING if writing else READING):
+                    self.wake(task, watch)
+
+    # -- The loop
+
+    def _run(self) -> None:
+        self.main.raw.switch()  # type: ignore[union-attr] # set by __init__, which waits for this
+        while not self.closed:
+            try:
+                self._rounds()
+            except BaseException as error:
+                self._loop_failed(error)
+
+    def _rounds(self) -> None:
+        ready = self.ready
+        deadlines = self.deadlines
+        inbox = self.inbox
+        poller = self.poller
+        poll = poller.poll
+        watches = self.watches
+        edge = poller.edge
+        while True:
+            # 1. The batch. A task that a worker of this round starts directly counts, too.
+            self.batch = len(ready)
+            if self.shuffle is not None:
+                self._shuffle()
+            while self.batch > 0:
+                self.batch -= 1
+                task = ready.popleft()
+                raw = task.raw
+                if raw is None:
+                    if task.done:
+                        continue  # killed before its start
+                    raw = self._employ(task)
+                self.current = task
+                raw.switch()
+            # 2. What other threads have posted.
+            while inbox:
+                inbox.popleft()()
+            # 3. Deadlines.
+            if deadlines.heap:
+                deadlines.fire(self.clock())
+            # 4. Poll, for as long as nothing else is to do.
+            if ready or inbox:
+                events = poll(0)
+            else:
+                timeout: float | None = None
+                if self.idlers:
+                    timeout = 0
+                elif deadlines.heap and (wanted := deadlines.earliest_wanted()) != INFINITY:
+                    timeout = min(max(0, wanted - self.clock()), LONGEST_POLL)
+                elif not self._may_be_woken():
+                    continue
+                self.asleep = True
+                events = poll(0 if inbox else timeout)
+                self.asleep = False
+                if self.idlers and not events and not inbox:
+                    self._wake_idlers()
+            for fd, bits in events:
+                watch = watches.get(fd)
+                if watch is None:
+                    continue
+                self._deliver(watch, bits)
+                if not edge:
+                    poller.settle(watch)
+
+    def _employ(self, task: Task) -> greenlet:
+        """A worker for a task that starts now."""
+        if self.idle:
+            worker = self.idle.pop()
+        else:
+            worker = Worker(self)
+            self.workers.add(worker)
+        worker.task = task
+        task.raw = worker.raw
+        return worker.raw
+
+    def _shuffle(self) -> None:
+        batch = [self.ready.popleft() for _ in range(self.batch)]
+        assert self.shuffle is not None
+        self.shuffle.shuffle(batch)
+        self.ready.extend(batch)
+
+    def _wake_idlers(self) -> None:
+        idlers, self.idlers = self.idlers, []
+        for task in idlers:
+            self.wake(task, idlers_wait)
+
+    def _may_be_woken(self) -> bool:
+        """Nothing is ready and no deadline is near: is there anybody left who could change that?
+
+        If not, main gets `Deadlock`. The common answer costs nothing: the last descriptor that was
+        waited for still is.
+        """
+        witness = self._witness
+        if witness is None or witness.closed or not (witness.reader or witness.writer):
+            self._witness = next(
+                (watch for watch in self.watches.values() if watch.waits(False) or watch.waits(True)),
+                None,
+            )
+        if self._witness is not None or self.external:
+            return True
+        if self.finishers:
+            finishers, self.finishers = self.finishers, []
+            for task in finishers:
+                self.wake(task, finishers_wait)
+            return False
+        report = None if self.on_stuck is None else self.on_stuck(self)
+        if report is None or self.inbox:
+            return True
+        self.throw(self.main, Deadlock(report))
+        return False
+
+    def _loop_failed(self, error: BaseException) -> None:
+        """An exception came up on the hub itself. Nothing is lost: the loop begins its next round."""
+        self.asleep = False
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            self.throw(self.main, error)
+            return
+        failure = InternalError(f"{type(error).__name__} on the hub: {error}")
+        failure.__cause__ = error
+        self.throw(self.main, failure)
+
+    def close(self) -> None:
+        """Give the hub's descriptors back. The hub can't be used again. For tests and after fork."""
+        self.closed = True
+        self.poller.close()

@@ -1,0 +1,42 @@
+"""The untouched blocking functions, captured when graftlet is first imported.
+
+Rule: this is the only module that may reach for them. Everybody else imports them from here, so
+that one look tells what graftlet itself calls natively, and so that patching, which rebinds every
+*other* reference in the process, has exactly one place to leave alone (see ``patch/_sweep.py``).
+
+Importing graftlet costs what these imports cost: only modules that the interpreter has loaded
+anyway, or that are written in C, are imported here. ``socket`` and ``threading`` are not.
+"""
+
+import _thread
+import os
+import select as _select
+import time as _time
+from typing import Final
+
+import _socket
+
+monotonic: Final = _time.monotonic
+sleep: Final = _time.sleep
+
+allocate_lock: Final = _thread.allocate_lock
+LockType: Final = _thread.LockType
+get_ident: Final = _thread.get_ident
+start_new_thread: Final = _thread.start_new_thread
+ThreadLocal: Final = _thread._local
+
+read: Final = os.read
+write: Final = os.write
+close: Final = os.close
+
+select: Final = _select.select
+#: ``None`` where the platform has none of that kind.
+epoll: Final = getattr(_select, "epoll", None)
+poll: Final = getattr(_select, "poll", None)
+
+socket: Final = _socket.socket
+getaddrinfo: Final = _socket.getaddrinfo
+getnameinfo: Final = _socket.getnameinfo
+gethostbyname: Final = _socket.gethostbyname
+gethostbyname_ex: Final = _socket.gethostbyname_ex
+gethostbyaddr: Final = _socket.gethostbyaddr

@@ -1,0 +1,169 @@
+"""The one wait queue: first in, first out, across greenlets and native threads alike.
+
+Rule: a waiter enters the queue *before* it looks a last time at what it waits for, and parks only
+then; a waker changes the thing first and wakes afterwards. So no wake-up can be lost between the two,
+whatever thread either is in, and no lock is held meanwhile.
+
+Taking a turn out of the queue is one atomic step of an ``OrderedDict``, done either by the waker
+(then the turn is *notified*) or by the waiter that leaves. A waiter that was notified and leaves
+without having used it (kill, time-out) passes the notification on: see `WaitQueue.leave`.
+
+A greenlet parks in its hub; a native thread without a hub blocks on a native lock.
+"""
+
+from collections import OrderedDict
+from typing import Final, Optional
+
+from graftlet.core import _original
+from graftlet.core._current import blocking_hub
+from graftlet.core._deadlines import INFINITY
+from graftlet.core._hub import Hub, Task
+
+#: ``lock.acquire`` refuses longer waits (``threading.TIMEOUT_MAX``), seconds.
+LONGEST_NATIVE_WAIT: Final = 1e6
+
+
+class Turn:
+    """One wait of one greenlet or native thread in a `WaitQueue`."""
+
+    __slots__ = ("_gate", "_hub", "_task", "notified", "what")
+
+    #: The object that is waited for: what the deadlock report prints.
+    what: object
+
+    def __init__(self, what: object) -> None:
+        self.what = what
+        self.notified = False
+        self._gate = None
+        self._hub: Hub | None = blocking_hub()
+        self._task: Task | None
+        if self._hub is not None:
+            self._task = self._hub.current
+        else:
+            self._task = None
+            self._gate = _original.allocate_lock()
+            self._gate.acquire()
+
+    def __repr__(self) -> str:
+        return repr(self.what)
+
+    def park(self, deadline: float = INFINITY) -> bool:
+        """Wait to be notified; False if the deadline (of `deadline_after`) passed first."""
+        if self.notified:
+            return True
+        if self._hub is not None:
+            return self._hub.park(self, deadline) or self.notified
+        assert self._gate is not None
+        while deadline == INFINITY or not self.notified:
+            left = LONGEST_NATIVE_WAIT
+            if deadline != INFINITY:
+                left = min(deadline - _original.monotonic(), left)
+                if left <= 0:
+                    return self.notified
+            if self._gate.acquire(True, left):
+                return True
+        return True
+
+    def notify(self) -> bool:
+        """Wake the waiter; False if it had been woken by something else already.
+
+        A waiter of another thread is told by a message: True then only means that it was sent.
+        """
+        hub = self._hub
+        if hub is None:
+            self.notified = True
+            assert self._gate is not None
+            try:
+                self._gate.release()
+            except RuntimeError:
+                pass  # open already: an earlier notification came too late to be used
+            return True
+        assert self._task is not None
+        if hub.thread == _original.get_ident():
+            task = self._task
+            if task.waiting is self:
+                self.notified = True
+                task.waiting = None
+                hub.ready.append(task)
+                return True
+            # Not parked: about to park (it looks at ``notified`` first) or leaving already.
+            if task is hub.current and not task.done:
+                self.notified = True
+                return True
+            return False
+        self.notified = True
+        hub.post(self._wake)
+        return True
+
+    def _wake(self) -> None:
+        assert self._hub is not None and self._task is not None
+        self._hub.wake(self._task, self)
+
+
+class WaitQueue:
+    """Who waits for one thing, in the order they came."""
+
+    __slots__ = ("_turns",)
+
+    def __init__(self) -> None:
+        self._turns: OrderedDict[Turn, None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._turns)
+
+    def enter(self, what: object) -> Turn:
+        """Stand at the end. Call `leave` on every way out."""
+        turn = Turn(what)
+        self._turns[turn] = None
+        return turn
+
+    def enter_again(self, turn: Turn) -> None:
+        """Stand at the front: notified, but somebody else was faster."""
+        turn.notified = False
+        self._turns[turn] = None
+        try:
+            self._turns.move_to_end(turn, last=False)
+        except KeyError:
+            pass  # another thread has taken and notified it in between
+
+    def leave(self, turn: Turn, served: bool) -> None:
+        """Leave the queue.
+
+        Args:
+            served: whether the waiter got what it came for. If not, a notification that reached it
+                goes to the next one.
+        """
+        if self._turns:
+            self._turns.pop(turn, None)
+        if not served and turn.notified:
+            self.wake_one()
+
+    def wake_one(self) -> bool:
+        """Notify the first waiter that still waits; False if there is none."""
+        turns = self._turns
+        while turns:
+            try:
+                turn = turns.popitem(last=False)[0]
+            except KeyError:  # another thread took the last one
+                return False
+            if turn.notify():
+                return True
+        return False
+
+    def wake_all(self) -> None:
+        """Notify everybody who waits now."""
+        for _ in range(len(self._turns)):
+            if not self.wake_one():
+                return
+
+
+def deadline_after(timeout: Optional[float]) -> float:
+    """The deadline of a wait that begins now.
+
+    Args:
+        timeout: seconds; None means for ever.
+    """
+    if timeout is None:
+        return INFINITY
+    hub = blocking_hub()
+    return (_original.monotonic() if hub is None else hub.clock()) + timeout
