@@ -23,6 +23,18 @@ class _Makers:
     make: Callable[[], Hub] | None = None
 
 
+class _Closer:
+    """Closes the hub of a native thread that ends: dropped with the thread's other local data."""
+
+    __slots__ = ("_hub",)
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def __del__(self) -> None:
+        self._hub.close()
+
+
 def set_hub_maker(make: Callable[[], Hub]) -> None:
     """Say how the hub of a thread is made (it must not be registered by ``make``)."""
     _Makers.make = make
@@ -36,6 +48,8 @@ def get_hub() -> Hub:
     except AttributeError:
         assert _Makers.make is not None
         hub = per_thread.hub = _Makers.make()
+        if not in_main_thread():
+            per_thread.closer = _Closer(hub)
         return hub
 
 

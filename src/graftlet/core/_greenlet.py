@@ -93,8 +93,8 @@ class Greenlet(Task):
         self._name: str | None = None
         self._site: tuple[CodeType, int] | None = None
         self._start_timer: Timer | None = None
-        #: The greenlet-local data, by the identity of each `graftlet.local.local`.
-        self.locals: dict[int, Any] | None = None
+        #: For each `graftlet.local.local` in use here: its namespaces, of all greenlets.
+        self.locals: dict[int, dict[Any, Any]] | None = None
 
     def __repr__(self) -> str:
         kind = type(self).__name__
@@ -128,6 +128,11 @@ class Greenlet(Task):
     @name.setter
     def name(self, name: str) -> None:
         self._name = name
+
+    @property
+    def ident(self) -> int:
+        """The thread ident: unique among all that runs; the native thread's for its main greenlet."""
+        return self.hub.thread if self.hub is not None and self.hub.main is self else id(self)
 
     @property
     def started(self) -> bool:
@@ -237,7 +242,8 @@ class Greenlet(Task):
         """It has ended: tell everybody, once."""
         self.done = True
         self.pending = None
-        self.locals = None
+        if self.locals is not None:
+            self._give_up_locals()
         if self._joiners is not None:
             self._joiners.wake_all()
         if self._exception is not None:
@@ -248,6 +254,12 @@ class Greenlet(Task):
         self.args = ()
         if self.kwargs:
             self.kwargs = {}
+
+    def _give_up_locals(self) -> None:
+        spaces_of_all, self.locals = self.locals, None
+        assert spaces_of_all is not None
+        for spaces in spaces_of_all.values():
+            spaces.pop(self, None)
 
     def _end_unstarted(self, thrown: BaseException) -> None:
         """Killed before its start: it never runs."""

@@ -345,6 +345,8 @@ class Hub:
             try:
                 self._rounds()
             except BaseException as error:
+                if self.closed:
+                    return  # the end that `close` makes
                 self._loop_failed(error)
 
     def _rounds(self) -> None:
@@ -458,6 +460,19 @@ class Hub:
         self.throw(self.main, failure)
 
     def close(self) -> None:
-        """Give the hub's descriptors back. The hub can't be used again. For tests and after fork."""
+        """Give the hub's descriptors back. The hub can't be used again. For tests and after fork.
+
+        Called by the greenlet that made the hub, it ends the hub's own ones, too: a suspended greenlet
+        is invisible to the garbage collector, and with it the whole hub.
+        """
+        if self.closed:
+            return
         self.closed = True
         self.poller.close()
+        here = getcurrent()
+        if self.raw.parent is here:
+            for worker in self.idle:
+                worker.raw.parent = here  # where it goes when it ends
+                worker.raw.throw()
+            self.idle.clear()
+            self.raw.throw()

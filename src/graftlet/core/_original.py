@@ -14,6 +14,7 @@ import select as _select
 import time as _time
 from typing import Final
 
+import _queue
 import _socket
 
 monotonic: Final = _time.monotonic
@@ -24,6 +25,10 @@ LockType: Final = _thread.LockType
 get_ident: Final = _thread.get_ident
 start_new_thread: Final = _thread.start_new_thread
 ThreadLocal: Final = _thread._local
+RLock: Final = _thread.RLock
+#: Since Python 3.13.
+ThreadHandle: Final = getattr(_thread, "_ThreadHandle", None)
+SimpleQueue: Final = _queue.SimpleQueue
 
 read: Final = os.read
 write: Final = os.write

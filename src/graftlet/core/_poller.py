@@ -108,6 +108,12 @@ class Poller(Protocol):
     def arm(self, watch: Watch) -> None:
         """Report events for those who wait in ``watch`` (OSError if the descriptor can't be polled)."""
 
+    def arm_once(self, watch: Watch, events: int) -> None:
+        """Report ``events`` of a descriptor, level-triggered, until it is disarmed.
+
+        Only where ``edge`` is true. FileExistsError: this very descriptor is registered already.
+        """
+
     def disarm(self, watch: Watch) -> None:
         """The descriptor is about to be closed: forget it."""
 
@@ -176,6 +182,10 @@ class EpollPoller:
         self._epoll.register(watch.fd, self._INTEREST)
         watch.armed = True
 
+    def arm_once(self, watch: Watch, events: int) -> None:
+        self._epoll.register(watch.fd, events | RDHUP)
+        watch.armed = True
+
     def disarm(self, watch: Watch) -> None:
         if watch.armed:
             watch.armed = False
@@ -228,6 +238,9 @@ class LevelPoller:
             self._poll.unregister(watch.fd)
 
     settle = arm
+
+    def arm_once(self, watch: Watch, events: int) -> None:
+        raise NotImplementedError("every wait of a LevelPoller is level-triggered: use arm")
 
     def poll(self, timeout: float | None) -> list[tuple[int, int]]:
         if self._poll is not None:

@@ -65,34 +65,27 @@ class Turn:
         return True
 
     def notify(self) -> bool:
-        """Wake the waiter; False if it had been woken by something else already.
+        """Wake the waiter; False if nothing can wake it any more, for its hub is closed.
 
-        A waiter of another thread is told by a message: True then only means that it was sent.
+        A waiter that its deadline or a kill has woken just before is notified, too: `park` returns
+        True all the same, and who leaves without using it passes it on (`WaitQueue.leave`).
         """
         hub = self._hub
+        self.notified = True
         if hub is None:
-            self.notified = True
             assert self._gate is not None
             try:
                 self._gate.release()
             except RuntimeError:
                 pass  # open already: an earlier notification came too late to be used
             return True
+        if hub.closed:
+            return False
         assert self._task is not None
         if hub.thread == _original.get_ident():
-            task = self._task
-            if task.waiting is self:
-                self.notified = True
-                task.waiting = None
-                hub.ready.append(task)
-                return True
-            # Not parked: about to park (it looks at ``notified`` first) or leaving already.
-            if task is hub.current and not task.done:
-                self.notified = True
-                return True
-            return False
-        self.notified = True
-        hub.post(self._wake)
+            hub.wake(self._task, self)
+        else:
+            hub.post(self._wake)
         return True
 
     def _wake(self) -> None:
@@ -126,17 +119,21 @@ class WaitQueue:
         except KeyError:
             pass  # another thread has taken and notified it in between
 
-    def leave(self, turn: Turn, served: bool) -> None:
+    def leave(self, turn: Turn, served: bool) -> bool:
         """Leave the queue.
 
         Args:
             served: whether the waiter got what it came for. If not, a notification that reached it
-                goes to the next one.
+                (or is on its way: the waker of another thread has only taken the turn out) goes to
+                the next one.
+
+        Returns: whether a waker had taken the turn.
         """
-        if self._turns:
-            self._turns.pop(turn, None)
-        if not served and turn.notified:
+        # Invariant: exactly one of waker and waiter takes the turn out.
+        taken = self._turns.pop(turn, turn) is not None
+        if taken and not served:
             self.wake_one()
+        return taken
 
     def wake_one(self) -> bool:
         """Notify the first waiter that still waits; False if there is none."""

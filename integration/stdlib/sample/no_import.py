@@ -1,0 +1,3 @@
+"""A file that cannot be loaded."""
+
+raise ImportError("on purpose")

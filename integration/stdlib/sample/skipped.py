@@ -1,0 +1,5 @@
+"""A file that skips itself."""
+
+import unittest
+
+raise unittest.SkipTest("on purpose")

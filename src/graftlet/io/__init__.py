@@ -1,0 +1,1 @@
+"""Waiting for file descriptors; the cooperative socket operations; calls in native threads."""

@@ -1,0 +1,180 @@
+"""``select.select``, ``poll`` and ``epoll``, cooperative.
+
+Rule: each stays what it is, a real one, and is asked for its state without waiting (which also checks
+the arguments, with CPython's own errors). Only if nothing is ready does the greenlet wait, and for one
+descriptor only: the user's own epoll, or one that is made for this call and watches all that the call
+names. When that is ready, the real one is asked again.
+"""
+
+import select as _select
+from typing import Any, Final, cast
+
+from graftlet.core import _original
+from graftlet.core._current import blocking_hub
+from graftlet.core._deadlines import INFINITY
+from graftlet.core._hub import Hub
+from graftlet.core._waiting import sleeping
+from graftlet.io._offload import offload
+from graftlet.io._time import Functions
+from graftlet.io._wait import READ, URGENT, WRITE, Readiness, wait_descriptor
+
+
+class SelectFunctions(Functions):
+    """What takes the place of functions of module ``select``."""
+
+    __slots__ = ()
+
+    def select(self, rlist: Any, wlist: Any, xlist: Any, timeout: Any = None, /) -> Any:
+        """As ``select.select``; other greenlets run meanwhile."""
+        hub = blocking_hub()
+        if hub is None or (timeout is not None and not timeout > 0):
+            return _original.select(rlist, wlist, xlist, timeout)
+        wanted = [list(rlist), list(wlist), list(xlist)]  # iterators must serve every try
+        ready = _original.select(*wanted, 0)
+        if any(ready):
+            return ready
+        deadline = INFINITY if timeout is None else hub.clock() + timeout
+        events: dict[int, int] = {}
+        for objects, event in zip(wanted, (READ, WRITE, URGENT), strict=True):
+            for each in objects:
+                fd = each if isinstance(each, int) else each.fileno()
+                events[fd] = events.get(fd, 0) | event
+        while wait_for_any(hub, events, deadline):
+            ready = _original.select(*wanted, 0)
+            if any(ready):
+                return ready
+        return [], [], []
+
+    def poll(self) -> "Poll":
+        """As ``select.poll``."""
+        return Poll()
+
+
+def wait_for_any(hub: Hub, events: dict[int, int], deadline: float) -> bool:
+    """Park until one of several descriptors is ready; False if the deadline passed first.
+
+    Args:
+        events: for each descriptor what is waited for.
+    """
+    if not events:
+        return hub.park(sleeping, deadline)
+    if not Readiness.exists:
+        # Only Linux can watch descriptors by a descriptor: elsewhere a native thread does.
+        left = None if deadline == INFINITY else max(0, deadline - hub.clock())
+        lists = [[fd for fd in events if events[fd] & bit] for bit in (READ, WRITE, URGENT)]
+        return any(offload(_original.select, *lists, left))
+    with Readiness() as readiness:
+        for fd, wanted in events.items():
+            if not readiness.add(fd, wanted):
+                return True
+        return wait_descriptor(hub, readiness.fileno(), READ, deadline)
+
+
+class Poll:
+    """As the object that ``select.poll()`` returns."""
+
+    __slots__ = ("__weakref__", "_events", "_poll")
+
+    def __init__(self) -> None:
+        assert _original.poll is not None
+        self._poll = _original.poll()
+        self._events: dict[int, int] = {}
+
+    def register(
+        self, fd: Any, eventmask: int = _select.POLLIN | _select.POLLPRI | _select.POLLOUT, /
+    ) -> None:
+        """Watch a descriptor for ``eventmask``."""
+        self._poll.register(fd, eventmask)
+        self._events[_number(fd)] = eventmask
+
+    def modify(self, fd: Any, eventmask: int, /) -> None:
+        """Change what a registered descriptor is watched for."""
+        self._poll.modify(fd, eventmask)
+        self._events[_number(fd)] = eventmask
+
+    def unregister(self, fd: Any, /) -> None:
+        """Watch a descriptor no more."""
+        self._poll.unregister(fd)
+        self._events.pop(_number(fd), None)
+
+    def poll(self, timeout: Any = None, /) -> list[tuple[int, int]]:
+        """Pairs of descriptor and events, waiting ``timeout`` milliseconds (None, negative: for ever)."""
+        hub = blocking_hub()
+        if hub is None or timeout == 0:
+            return self._poll.poll(timeout)
+        if timeout is not None and not isinstance(timeout, (int, float)):
+            return self._poll.poll(timeout)  # a TypeError
+        ready = self._poll.poll(0)
+        if ready:
+            return ready
+        deadline = INFINITY
+        if timeout is not None and timeout >= 0:
+            deadline = hub.clock() + timeout / 1000
+        while not ready and wait_for_any(hub, self._events, deadline):
+            ready = self._poll.poll(0)
+        return ready
+
+
+def _number(fd: Any) -> int:
+    return fd if isinstance(fd, int) else cast("int", fd.fileno())
+
+
+class epoll:  # noqa: N801 - the name that select.epoll has
+    """As ``select.epoll``: a real one, whose `poll` lets other greenlets run."""
+
+    __slots__ = ("__weakref__", "_epoll", "close", "fileno", "modify", "register", "unregister")
+
+    def __init__(self, sizehint: int = -1, flags: int = 0) -> None:
+        assert _original.epoll is not None
+        self._adopt(_original.epoll(sizehint, flags))
+
+    def _adopt(self, real: Any) -> None:
+        self._epoll = real
+        self.register = real.register
+        self.modify = real.modify
+        self.unregister = real.unregister
+        self.fileno = real.fileno
+        self.close = real.close
+
+    @classmethod
+    def fromfd(cls, fd: int, /) -> "epoll":
+        """An epoll object of a descriptor that is one already."""
+        assert _original.epoll is not None
+        return cls.of(_original.epoll.fromfd(fd))
+
+    @classmethod
+    def of(cls, real: Any) -> "epoll":
+        """A cooperative one with the descriptor, and the life, of a ``select.epoll``."""
+        self = cls.__new__(cls)
+        self._adopt(real)
+        return self
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has been closed."""
+        return bool(self._epoll.closed)
+
+    def __enter__(self) -> "epoll":
+        self._epoll.__enter__()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._epoll.__exit__(*exc_info)
+
+    def poll(self, timeout: Any = None, maxevents: int = -1) -> list[tuple[int, int]]:
+        """Pairs of descriptor and events, waiting ``timeout`` seconds (None, negative: for ever)."""
+        hub = blocking_hub()
+        if hub is None or timeout == 0:
+            return cast("list[tuple[int, int]]", self._epoll.poll(timeout, maxevents))
+        if timeout is not None and not isinstance(timeout, (int, float)):
+            return cast("list[tuple[int, int]]", self._epoll.poll(timeout, maxevents))
+        ready = self._epoll.poll(0, maxevents)
+        if ready:
+            return cast("list[tuple[int, int]]", ready)
+        deadline = INFINITY if timeout is None or timeout < 0 else hub.clock() + timeout
+        while not ready and wait_descriptor(hub, self._epoll.fileno(), READ, deadline):
+            ready = self._epoll.poll(0, maxevents)
+        return cast("list[tuple[int, int]]", ready)
+
+
+functions: Final = SelectFunctions()

@@ -1,0 +1,487 @@
+"""The cooperative socket operations, each with the signature of the method that it takes the place of.
+
+Rules:
+
+* *State lies in the socket.* A ``socket.socket`` has no room for attributes but its slot ``_closed``,
+  of which everybody only asks whether it is true. So that is where a `SocketState` goes, whose truth
+  value is what ``_closed`` was. It is found faster than by descriptor, and a descriptor number that is
+  used again can never meet another socket's state.
+* *The descriptor keeps its mode.* All calls into the kernel go through ``SocketState.shadow``, a
+  ``_socket.socket`` on the same descriptor that never waits: its own time-out is 0, and MSG_DONTWAIT makes
+  that true for descriptors in blocking mode. The socket's time-out, O_NONBLOCK and ``getblocking`` stay
+  what the program made them. The shadow never closes the descriptor: it is detached first.
+* *Try first, then wait*, with one exception: a stream socket whose last ``recv`` returned less than
+  it was asked for has nothing left to read, so the next one parks at once. The note is a count of
+  edges (see `Watch`), made only for TCP, whose end of data is never in the middle of its buffer, and
+  never trusted again after an event that may hide data behind it (FIN, urgent data, errors).
+* In a non-blocking socket, and in a native thread without a hub, the original method does it all.
+"""
+
+import errno
+import os
+from operator import index
+from socket import socket
+from typing import Any, Final
+
+import _socket
+
+from graftlet.core import _original
+from graftlet.core._current import blocking_hub, per_thread
+from graftlet.core._deadlines import INFINITY
+from graftlet.core._hub import Hub
+from graftlet.core._poller import Watch
+from graftlet.io._offload import pool
+from graftlet.io._resolver import resolved
+from graftlet.io._wait import READ, WRITE, closed_meanwhile, wait_descriptor, wait_watch
+
+_C: Final = _original.socket
+_DONTWAIT: Final[int] = _socket.MSG_DONTWAIT
+_WAITALL: Final[int] = getattr(_socket, "MSG_WAITALL", 0)
+_SOCK_NONBLOCK: Final[int] = getattr(_socket, "SOCK_NONBLOCK", 0)
+_TCP: Final = (0, _socket.IPPROTO_TCP)
+_INTERNET: Final = (_socket.AF_INET, _socket.AF_INET6)
+
+_gettimeout: Final = _C.gettimeout
+_fileno: Final = _C.fileno
+_detach: Final = _C.detach
+_recv: Final = _C.recv
+_recv_into: Final = _C.recv_into
+_recvfrom: Final = _C.recvfrom
+_recvfrom_into: Final = _C.recvfrom_into
+_recvmsg: Final = getattr(_C, "recvmsg", None)
+_recvmsg_into: Final = getattr(_C, "recvmsg_into", None)
+_send: Final = _C.send
+_sendall: Final = _C.sendall
+_sendto: Final = _C.sendto
+_sendmsg: Final = getattr(_C, "sendmsg", None)
+_accept: Final = _C._accept
+_connect: Final = _C.connect
+_connect_ex: Final = _C.connect_ex
+_bind: Final = _C.bind
+_python_close: Final = socket.close
+_python_detach: Final = socket.detach
+# What the C type's members say, past the enum-making properties of class socket.socket.
+_family: Final = _C.__dict__["family"].__get__
+_type: Final = _C.__dict__["type"].__get__
+_proto: Final = _C.__dict__["proto"].__get__
+
+
+class SocketState(Watch):
+    """What graftlet knows of one socket object. Lives in the socket's slot ``_closed``."""
+
+    __slots__ = ("marked_closed", "recv", "recv_into", "send", "shadow", "stream")
+
+    def __init__(self, fd: int, family: int, kind: int, proto: int, marked_closed: bool) -> None:
+        super().__init__(fd)
+        #: What ``socket._closed`` would be: true also while a file made by makefile() keeps it open.
+        self.marked_closed = marked_closed
+        self.shadow = _C(family, kind | _SOCK_NONBLOCK, proto, fd)
+        self.recv = self.shadow.recv
+        self.recv_into = self.shadow.recv_into
+        self.send = self.shadow.send
+        #: Whether a short read proves that the kernel's buffer is empty.
+        self.stream = kind == _socket.SOCK_STREAM and family in _INTERNET and proto in _TCP
+
+    def __bool__(self) -> bool:
+        return self.marked_closed
+
+    def __repr__(self) -> str:
+        # Also what the deadlock report prints.
+        return f"socket with descriptor {self.fd}"
+
+    def __del__(self) -> None:
+        # The shadow must never close what is not its own.
+        self.shadow.detach()
+
+
+def state_of(self: socket) -> SocketState | None:
+    """The state of an open socket, made at the first use; None if the socket is closed."""
+    state = self._closed
+    if state.__class__ is SocketState:
+        return state  # type: ignore[return-value] # what lies in the slot is our own
+    fd = _fileno(self)
+    if fd < 0:
+        return None
+    made = SocketState(fd, _family(self), _type(self), _proto(self), bool(state))
+    self._closed = made
+    return made
+
+
+def wait(self: socket, state: SocketState, writing: bool, deadline: float) -> float:
+    """Park until it is worth while to try again.
+
+    Args:
+        deadline: what this function returned before in the same operation; 0 at first.
+
+    Returns: the operation's deadline; 0 if there must be no waiting here, or no hub to wait in: then the
+        original method, which knows what to do, must be called.
+
+    Raises: TimeoutError: the socket's time-out has passed. OSError: closed meanwhile.
+    """
+    try:
+        hub: Hub | None = per_thread.hub
+    except AttributeError:
+        hub = blocking_hub()
+    if hub is None:
+        return 0
+    if not deadline:
+        timeout = _gettimeout(self)
+        if timeout is None:
+            deadline = INFINITY
+        elif timeout == 0:
+            return 0
+        else:
+            deadline = hub.clock() + timeout
+    if state.hub is hub:
+        woken = wait_watch(hub, state, writing, deadline)
+    else:
+        woken = _wait_first(hub, state, writing, deadline)
+    if not woken:
+        raise TimeoutError("timed out")
+    return deadline
+
+
+def _wait_first(hub: Hub, state: SocketState, writing: bool, deadline: float) -> bool:
+    """The first wait in this hub: the state becomes this hub's, unless another one has it."""
+    if state.hub is None or state.hub.closed:
+        state.hub = hub
+        state.armed = False
+        try:
+            return wait_watch(hub, state, writing, deadline)
+        except FileExistsError:
+            # Another socket object with the same descriptor is registered.
+            state.hub = None
+    woken = wait_descriptor(hub, state.fd, WRITE if writing else READ, deadline)
+    if state.closed:
+        raise closed_meanwhile()
+    return woken
+
+
+def _note(state: SocketState, edges: int, empty: bool) -> None:
+    """A read was short: unless FIN or the like may be hidden behind it, there is nothing left."""
+    if empty:
+        state.distrust = True  # the end of the stream: every read returns at once from now on
+    elif state.armed and not state.distrust:
+        state.drained = edges
+
+
+def recv(self: socket, bufsize: int, flags: int = 0, /) -> bytes:
+    """``socket.recv``."""
+    if bufsize.__class__ is not int:
+        bufsize = index(bufsize)
+    if flags & _WAITALL:
+        return _wait_for_all(self, _recv, bufsize, flags)
+    state = self._closed
+    if state.__class__ is not SocketState and (state := state_of(self)) is None:
+        return _recv(self, bufsize, flags)
+    deadline = 0.0
+    while True:
+        edges = state.edges
+        if state.drained != edges or flags:
+            try:
+                data = state.recv(bufsize, flags | _DONTWAIT)
+            except BlockingIOError:
+                pass
+            else:
+                if len(data) < bufsize and state.stream and not flags:
+                    # `_note`, unrolled.
+                    if not data:
+                        state.distrust = True
+                    elif state.armed and not state.distrust:
+                        state.drained = edges
+                return data
+        if not (deadline := wait(self, state, False, deadline)):
+            return _recv(self, bufsize, flags)
+
+
+def recv_into(self: socket, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+    """``socket.recv_into``."""
+    if flags & _WAITALL:
+        return _wait_for_all(self, _recv_into, buffer, nbytes, flags)
+    state = self._closed
+    if state.__class__ is not SocketState and (state := state_of(self)) is None:
+        return _recv_into(self, buffer, nbytes, flags)
+    deadline = 0.0
+    while True:
+        edges = state.edges
+        if state.drained != edges or flags:
+            try:
+                count = state.recv_into(buffer, nbytes, flags | _DONTWAIT)
+            except BlockingIOError:
+                pass
+            else:
+                if state.stream and not flags:
+                    wanted = nbytes or _size(buffer)
+                    if count < wanted:
+                        _note(state, edges, count == 0)
+                return count
+        if not (deadline := wait(self, state, False, deadline)):
+            return _recv_into(self, buffer, nbytes, flags)
+
+
+def _wait_for_all(self: socket, method: Any, *args: Any) -> Any:
+    """MSG_WAITALL and MSG_DONTWAIT exclude each other: a native thread can wait for all of it."""
+    if _gettimeout(self) == 0:
+        return method(self, *args)
+    return pool.call(method, self, *args)
+
+
+def _size(data: Any) -> int:
+    return len(data) if data.__class__ is bytes else memoryview(data).nbytes
+
+
+def recvfrom(self: socket, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]:
+    """``socket.recvfrom``."""
+    state = state_of(self)
+    deadline = 0.0
+    while state is not None:
+        try:
+            return state.shadow.recvfrom(bufsize, flags | _DONTWAIT)
+        except BlockingIOError:
+            if not (deadline := wait(self, state, False, deadline)):
+                break
+    return _recvfrom(self, bufsize, flags)
+
+
+def recvfrom_into(
+    self: socket, buffer: Any, nbytes: int = 0, flags: int = 0
+) -> tuple[int, Any]:
+    """``socket.recvfrom_into``."""
+    state = state_of(self)
+    deadline = 0.0
+    while state is not None:
+        try:
+            return state.shadow.recvfrom_into(buffer, nbytes, flags | _DONTWAIT)
+        except BlockingIOError:
+            if not (deadline := wait(self, state, False, deadline)):
+                break
+    return _recvfrom_into(self, buffer, nbytes, flags)
+
+
+def recvmsg(
+    self: socket, bufsize: int, ancbufsize: int = 0, flags: int = 0, /
+) -> tuple[bytes, list[Any], int, Any]:
+    """``socket.recvmsg``."""
+    state = state_of(self)
+    deadline = 0.0
+    while state is not None:
+        try:
+            return state.shadow.recvmsg(bufsize, ancbufsize, flags | _DONTWAIT)
+        except BlockingIOError:
+            if not (deadline := wait(self, state, False, deadline)):
+                break
+    return _recvmsg(self, bufsize, ancbufsize, flags)
+
+
+def recvmsg_into(
+    self: socket, buffers: Any, ancbufsize: int = 0, flags: int = 0, /
+) -> tuple[int, list[Any], int, Any]:
+    """``socket.recvmsg_into``."""
+    buffers = list(buffers)  # an iterator must serve every try
+    state = state_of(self)
+    deadline = 0.0
+    while state is not None:
+        try:
+            return state.shadow.recvmsg_into(buffers, ancbufsize, flags | _DONTWAIT)
+        except BlockingIOError:
+            if not (deadline := wait(self, state, False, deadline)):
+                break
+    return _recvmsg_into(self, buffers, ancbufsize, flags)
+
+
+def send(self: socket, data: Any, flags: int = 0, /) -> int:
+    """``socket.send``."""
+    state = self._closed
+    if state.__class__ is not SocketState and (state := state_of(self)) is None:
+        return _send(self, data, flags)
+    deadline = 0.0
+    while True:
+        try:
+            return state.send(data, flags | _DONTWAIT)
+        except BlockingIOError:
+            if not (deadline := wait(self, state, True, deadline)):
+                return _send(self, data, flags)
+
+
+def sendall(self: socket, data: Any, flags: int = 0, /) -> None:
+    """``socket.sendall``: the time-out is that of the whole call, as in C."""
+    state = self._closed
+    if state.__class__ is not SocketState and (state := state_of(self)) is None:
+        return _sendall(self, data, flags)
+    try:
+        sent = state.send(data, flags | _DONTWAIT)
+    except BlockingIOError:
+        sent = 0
+    size = _size(data)
+    if sent == size:
+        return None
+    deadline = 0.0
+    with memoryview(data) as view, view.cast("B") as octets:
+        while sent < size:
+            if not (deadline := wait(self, state, True, deadline)):
+                return _sendall(self, octets[sent:], flags)
+            try:
+                sent += state.send(octets[sent:], flags | _DONTWAIT)
+            except BlockingIOError:
+                pass
+    return None
+
+
+def sendto(self: socket, data: Any, *flags_and_address: Any) -> int:
+    """``socket.sendto(data, address)`` and ``socket.sendto(data, flags, address)``."""
+    state = state_of(self)
+    if state is None or len(flags_and_address) not in (1, 2):
+        return _sendto(self, data, *flags_and_address)
+    flags = flags_and_address[0] if len(flags_and_address) == 2 else 0
+    address = flags_and_address[-1]
+    if _gettimeout(self) != 0:
+        address = resolved(_family(self), address)
+    deadline = 0.0
+    while True:
+        try:
+            return state.shadow.sendto(data, flags | _DONTWAIT, address)
+        except BlockingIOError:
+            if not (deadline := wait(self, state, True, deadline)):
+                return _sendto(self, data, flags, address)
+
+
+def sendmsg(
+    self: socket, buffers: Any, ancdata: Any = (), flags: int = 0, address: Any = None, /
+) -> int:
+    """``socket.sendmsg``."""
+    buffers = list(buffers)  # iterators must serve every try
+    ancdata = list(ancdata)
+    state = state_of(self)
+    if address is not None and _gettimeout(self) != 0:
+        address = resolved(_family(self), address)
+    deadline = 0.0
+    while state is not None:
+        try:
+            return state.shadow.sendmsg(buffers, ancdata, flags | _DONTWAIT, address)
+        except BlockingIOError:
+            if not (deadline := wait(self, state, True, deadline)):
+                break
+    return _sendmsg(self, buffers, ancdata, flags, address)
+
+
+def accept_descriptor(self: socket) -> tuple[int, Any]:
+    """``socket._accept``, which ``socket.accept`` (in Python) stands on."""
+    state = state_of(self)
+    deadline = 0.0
+    while state is not None:
+        try:
+            if _gettimeout(self) is not None:
+                return state.shadow._accept()
+            # accept(2) has no MSG_DONTWAIT. The mode is changed for this call only: processes that
+            # share the listener may be waiting in accept themselves.
+            state.shadow.setblocking(False)
+            try:
+                return state.shadow._accept()
+            finally:
+                state.shadow.setblocking(True)
+        except BlockingIOError:
+            if not (deadline := wait(self, state, False, deadline)):
+                break
+    return _accept(self)
+
+
+def connect(self: socket, address: Any, /) -> None:
+    """``socket.connect``."""
+    error = _connected(self, address)
+    if error is None:
+        return _connect(self, address)
+    if error == errno.EWOULDBLOCK:
+        raise TimeoutError("timed out")
+    if error:
+        raise OSError(error, os.strerror(error))
+    return None
+
+
+def connect_ex(self: socket, address: Any, /) -> int:
+    """``socket.connect_ex``; a time-out is EAGAIN, as in C."""
+    error = _connected(self, address)
+    return _connect_ex(self, address) if error is None else error
+
+
+def _connected(self: socket, address: Any) -> int | None:
+    """Connect; returns the errno. EWOULDBLOCK: time-out. None: the original method must do it."""
+    state = state_of(self)
+    timeout = _gettimeout(self)
+    if state is None or timeout == 0 or blocking_hub() is None:
+        return None
+    address = resolved(_family(self), address)
+    shadow = state.shadow
+    if timeout is None:
+        shadow.setblocking(False)  # connect(2) has no MSG_DONTWAIT either
+        try:
+            error = shadow.connect_ex(address)
+        finally:
+            shadow.setblocking(True)
+    else:
+        error = shadow.connect_ex(address)
+    if error == errno.EAGAIN:
+        # unix(7): the listener's backlog is full, and nothing tells when it is not any more.
+        return pool.call(_connect_ex, self, address)
+    if error != errno.EINPROGRESS:
+        return error
+    deadline = 0.0
+    while True:
+        try:
+            deadline = wait(self, state, True, deadline)
+        except TimeoutError:
+            return errno.EWOULDBLOCK
+        error = shadow.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
+        if error:
+            return error
+        try:
+            shadow.getpeername()
+        except OSError as unconnected:
+            if unconnected.errno != errno.ENOTCONN:
+                return 0  # connected, and gone again: the next operation says so
+        else:
+            return 0
+
+
+def bind(self: socket, address: Any, /) -> None:
+    """``socket.bind``: only a host's name could block."""
+    _bind(self, resolved(_family(self), address))
+
+
+def release(self: socket) -> None:
+    """The descriptor is about to be closed or given away: nobody may wait for it any more."""
+    state = self._closed
+    if state.__class__ is not SocketState:
+        return
+    assert isinstance(state, SocketState)
+    hub = state.hub
+    if hub is not None and not hub.closed:
+        if hub.thread == _original.get_ident():
+            hub.forget(state)
+        else:
+            # Now, not when the other hub comes round: the number may be used again by then.
+            hub.poller.disarm(state)
+            hub.post(lambda: hub.forget(state))
+    state.closed = True
+    state.shadow.detach()
+    self._closed = state.marked_closed
+
+
+def close(self: socket) -> None:
+    """``socket.close``: the descriptor is closed when no file made by makefile() needs it any more."""
+    state = self._closed
+    if state.__class__ is not SocketState:
+        return _python_close(self)
+    if self._io_refs > 0:
+        _python_close(self)  # only marks it
+        assert isinstance(state, SocketState)
+        state.marked_closed = True
+        self._closed = state  # type: ignore[assignment] # true, and found by those files
+        return None
+    release(self)
+    return _python_close(self)
+
+
+def detach(self: socket) -> int:
+    """``socket.detach``."""
+    release(self)
+    return _python_detach(self)

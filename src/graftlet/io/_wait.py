@@ -1,0 +1,136 @@
+"""Waiting until a descriptor is ready, for any kind of descriptor.
+
+Rule: `wait_watch` is for descriptors whose life we know (our sockets): registered once, edge-triggered.
+`wait_descriptor` is for all others: registered for this one wait, level-triggered, so that a number that
+is closed and used again behind our back can never be confused with an older one.
+
+Whoever waits here must have tried its operation, or asked for the state, before; and must try again
+afterwards, for a wake is only a hint.
+"""
+
+import errno
+import os
+from typing import Final
+
+from graftlet.core import _original
+from graftlet.core._deadlines import INFINITY
+from graftlet.core._hub import Hub
+from graftlet.core._poller import IN, OUT, PRI, Watch
+
+#: What `wait_descriptor` may be asked for: the bits of epoll(7).
+READ: Final = IN
+WRITE: Final = OUT
+URGENT: Final = PRI
+
+
+def closed_meanwhile() -> OSError:
+    """What a thread gets whose descriptor was closed while it waited."""
+    return OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+
+def wait_watch(hub: Hub, watch: Watch, writing: bool, deadline: float = INFINITY) -> bool:
+    """Park until ``watch``, which belongs to ``hub``, reports an event.
+
+    Returns: False if the deadline passed first.
+
+    Raises: OSError: it was closed meanwhile (EBADF), or can't be polled.
+    """
+    task = hub.current
+    if writing:
+        if first := watch.writer is None:
+            watch.writer = task
+    elif first := watch.reader is None:
+        watch.reader = task
+    if not first:
+        if watch.more is None:
+            watch.more = []
+        watch.more.append((task, writing))
+    try:
+        if not watch.armed:
+            hub.poller.arm(watch)
+            hub.watches[watch.fd] = watch
+        woken = hub.park(watch, deadline)
+    finally:
+        if not first:
+            assert watch.more is not None
+            watch.more.remove((task, writing))
+            if not watch.more:
+                watch.more = None
+        elif writing:
+            watch.writer = None
+        else:
+            watch.reader = None
+    if watch.closed:
+        raise closed_meanwhile()
+    return woken
+
+
+def wait_descriptor(hub: Hub, fd: int, events: int, deadline: float = INFINITY) -> bool:
+    """Park until descriptor ``fd`` has one of ``events`` (or an error or a hang-up).
+
+    Returns: False if the deadline passed first. True at once for what is always ready (regular files).
+
+    Raises: OSError: ``fd`` is no open descriptor, or was closed while waiting (EBADF).
+    """
+    if not hub.poller.edge:
+        # Level-triggered anyway: all who wait for one descriptor share its watch.
+        watch = hub.watches.get(fd)
+        if watch is None or watch.closed:
+            watch = Watch(fd)
+            watch.hub = hub
+        return wait_watch(hub, watch, events == WRITE, deadline)
+    watch = Watch(fd)
+    watch.hub = hub
+    try:
+        hub.poller.arm_once(watch, events)
+    except FileExistsError:
+        # Registered already, edge-triggered or by somebody else who waits: ask an epoll of our own.
+        with Readiness() as readiness:
+            readiness.add(fd, events)
+            return wait_descriptor(hub, readiness.fileno(), READ, deadline)
+    except PermissionError:
+        return True  # epoll_ctl(2), EPERM: a regular file or a directory
+    known = hub.watches.get(fd)
+    hub.watches[fd] = watch
+    try:
+        return wait_watch(hub, watch, events == WRITE, deadline)
+    finally:
+        if hub.watches.get(fd) is watch:
+            hub.poller.disarm(watch)
+            if known is None:
+                del hub.watches[fd]
+            else:
+                hub.watches[fd] = known
+
+
+class Readiness:
+    """An epoll of our own, level-triggered: ready to read when one of its descriptors is ready.
+
+    It carries waits for many descriptors at once, and for one that the hub's own epoll knows already.
+    Without epoll (not Linux) there is none: use ``Readiness.exists``.
+    """
+
+    __slots__ = ("_epoll",)
+
+    exists: Final = _original.epoll is not None
+
+    def __init__(self) -> None:
+        assert _original.epoll is not None
+        self._epoll = _original.epoll()
+
+    def __enter__(self) -> "Readiness":
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._epoll.close()
+
+    def add(self, fd: int, events: int) -> bool:
+        """False for what is always ready (regular files)."""
+        try:
+            self._epoll.register(fd, events)
+        except PermissionError:
+            return False
+        return True
+
+    def fileno(self) -> int:
+        return int(self._epoll.fileno())

@@ -1,0 +1,153 @@
+"""Applying the table, and undoing it.
+
+Rule: patching may happen at any time, from any module, twice: the result is the same. It is all or
+nothing for a group, and every step is kept to be undone in the opposite order.
+"""
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from typing import Any, Final
+
+from graftlet.core import _original
+from graftlet.patch import _convert
+from graftlet.patch._report import Report
+from graftlet.patch._sweep import rebind
+from graftlet.patch._table import GROUPS, Change
+
+
+class _Applied:
+    """One change that has been made, and what was there before."""
+
+    __slots__ = ("before", "change", "own")
+
+    def __init__(self, change: Change) -> None:
+        self.change = change
+        self.before: Any = getattr(change.owner, change.name)
+        #: Whether the attribute was the owner's own, and not one inherited.
+        self.own = change.name in vars(change.owner)
+        setattr(change.owner, change.name, change.replacement)
+
+    def undo(self) -> None:
+        if self.own:
+            setattr(self.change.owner, self.change.name, self.before)
+        else:
+            delattr(self.change.owner, self.change.name)
+
+
+class _State:
+    """What is patched in this process."""
+
+    def __init__(self) -> None:
+        #: By group, in the order in which they were made.
+        self.applied: dict[str, list[_Applied]] = {}
+        self.guard = _original.allocate_lock()
+
+
+_state: Final = _State()
+
+
+def patch_all(**groups: bool) -> Report:
+    """Make the standard library cooperative, in place, now.
+
+    Args:
+        groups: the name of a group and False leaves it alone: ``patch_all(threading=False)``. The names:
+            ``time``, ``select``, ``dns``, ``socket``, ``threading``, ``queue``.
+
+    Returns: what was replaced, rebound and converted, and what could not be reached.
+
+    Raises:
+        TypeError: there is no such group.
+    """
+    unknown = [name for name in groups if name not in GROUPS]
+    if unknown:
+        raise TypeError(
+            f"patch_all: no group {', '.join(map(repr, unknown))}; the groups are {', '.join(GROUPS)}"
+        )
+    return patch(*(name for name in GROUPS if groups.get(name, True)))
+
+
+def patch(*names: str) -> Report:
+    """Make the named groups of `GROUPS` cooperative (those that are not yet)."""
+    for name in names:
+        if name not in GROUPS:
+            raise ValueError(f"patch: no group {name!r}; the groups are {', '.join(GROUPS)}")
+    with _state.guard:
+        report = Report()
+        new = [name for name in names if name not in _state.applied]
+        report.groups = [name for name in GROUPS if name in _state.applied or name in new]
+        if not new:
+            report.already = True
+            return report
+        found = {name: GROUPS[name].find() for name in new}
+        mapping: dict[int, tuple[Any, Any]] = {}
+        for name in new:
+            _state.applied[name] = []
+            for change in found[name]:
+                applied = _Applied(change)
+                _state.applied[name].append(applied)
+                if change.sweep:
+                    mapping[id(applied.before)] = (applied.before, change.replacement)
+                report.replaced.append(str(change))
+        objects = _convert.existing(new)
+        report.converted = [_convert.describe(old) for old, _ in objects.values()]
+        report.rebound, report.unreached = rebind({**mapping, **objects})
+        report.warnings = _combination_warnings()
+    for text in report.warnings:
+        warnings.warn(text, RuntimeWarning, stacklevel=3)
+    return report
+
+
+def _combination_warnings() -> list[str]:
+    return [
+        f"graftlet: {group.name!r} is patched but {needed!r} is not: {reason}"
+        for name, group in GROUPS.items()
+        if name in _state.applied
+        for needed, reason in group.needs.items()
+        if needed not in _state.applied
+    ]
+
+
+def unpatch_all() -> Report:
+    """Restore everything that was patched. Greenlets that run go on; locks stay as they are."""
+    with _state.guard:
+        report = Report()
+        mapping: dict[int, tuple[Any, Any]] = {}
+        for name in reversed(list(_state.applied)):
+            for applied in reversed(_state.applied.pop(name)):
+                applied.undo()
+                change = applied.change
+                report.replaced.append(str(change))
+                if change.sweep:
+                    mapping[id(change.replacement)] = (change.replacement, applied.before)
+        if mapping:
+            report.rebound, report.unreached = rebind(mapping)
+        return report
+
+
+@contextlib.contextmanager
+def patched(**groups: bool) -> Iterator[Report]:
+    """A ``with`` block in which the standard library is cooperative; for tests.
+
+    Args:
+        groups: as in `patch_all`.
+    """
+    before = set(_state.applied)
+    report = patch_all(**groups)
+    try:
+        yield report
+    finally:
+        unpatch_all()
+        if before:
+            patch(*before)
+
+
+def is_patched(name: str) -> bool:
+    """Whether group ``name`` of `patch_all` is patched.
+
+    Raises:
+        ValueError: there is no such group.
+    """
+    if name not in GROUPS:
+        raise ValueError(f"is_patched: no group {name!r}; the groups are {', '.join(GROUPS)}")
+    return name in _state.applied

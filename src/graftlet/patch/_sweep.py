@@ -1,0 +1,284 @@
+"""Finding every other reference to an object in this process, and putting another one there.
+
+Rule: what holds a reference is asked of the garbage collector, which knows at C speed; what can be changed
+is changed, and what can't is reported, never passed over in silence. graftlet's own references (above
+all those of ``core/_original.py``) are left alone.
+
+The whole sweep is two passes over all containers, about 20 ms in a program with 1,000 modules loaded
+(``benchmarks/``): the first finds the containers, the second finds whose those are (a class's dict must
+be changed through the class, a tuple of defaults through its function).
+"""
+
+import gc
+import sys
+from collections import deque
+from collections.abc import Iterator
+from functools import partial
+from types import (
+    BuiltinMethodType,
+    CellType,
+    ClassMethodDescriptorType,
+    FrameType,
+    FunctionType,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+    MethodDescriptorType,
+    ModuleType,
+    WrapperDescriptorType,
+)
+from typing import Any, Final
+
+from graftlet.patch._report import Place
+
+#: Attributes under which graftlet's own classes may hold an original.
+_OURS: Final = "graftlet."
+
+
+#: Holders that need no change: functions and modules (what is in their dicts, tuples and cells comes by
+#: itself), frames (their variables last no longer than a call), a C type's own methods, classes.
+_PASSED_OVER: Final = (
+    FunctionType,
+    FrameType,
+    ModuleType,
+    type,
+    WrapperDescriptorType,
+    MethodDescriptorType,
+    ClassMethodDescriptorType,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+)
+
+
+def rebind(mapping: dict[int, tuple[Any, Any]]) -> tuple[list[Place], list[Place]]:
+    """Put the second object of each pair wherever the first one is referred to.
+
+    Args:
+        mapping: by ``id`` of the old object: the old one and the new one.
+
+    Returns: the places that were changed, and those that could not be.
+    """
+    sweep = _Sweep(mapping)
+    sweep.run()
+    if sweep.methods:
+        # ``Condition`` keeps ``lock.acquire``, a new object each time: those are references, too.
+        second = _Sweep(sweep.methods)
+        second.run()
+        sweep.changed += second.changed
+        sweep.unreached += second.unreached
+    return sweep.changed, sweep.unreached
+
+
+class _Sweep:
+    def __init__(self, mapping: dict[int, tuple[Any, Any]]) -> None:
+        self.mapping = mapping
+        self.changed: list[Place] = []
+        self.unreached: list[Place] = []
+        #: Bound methods of old objects that somebody keeps, and those of the new ones.
+        self.methods: dict[int, tuple[Any, Any]] = {}
+
+    def run(self) -> None:
+        # A tuple, for a list would be copied into one that the search then finds.
+        olds = tuple(old for old, _ in self.mapping.values())
+        own = {id(olds), id(self.mapping), id(self), id(self.__dict__)}
+        own.update(id(pair) for pair in self.mapping.values())
+        holders = gc.get_referrers(*olds)
+        own.add(id(holders))
+        modules = {
+            id(vars(module)): name
+            for name, module in list(sys.modules.items())
+            if isinstance(module, ModuleType)
+        }
+        indirect: list[Any] = []
+        own.add(id(indirect))
+        for holder in holders:
+            if id(holder) in own or id(type(holder)) in self.mapping or is_ours(holder):
+                continue  # ... or an instance, which refers to its type
+            if type(holder) is dict:
+                name = modules.get(id(holder))
+                if name is None:
+                    indirect.append(holder)
+                elif not is_ours_name(name):
+                    self._in_dict(holder, name)
+            elif type(holder) is tuple:
+                indirect.append(holder)
+            else:
+                self._in_object(holder)
+        if indirect:
+            self._in_indirect(indirect, own | {id(modules)})
+
+    # -- One kind of holder each
+
+    def _new(self, value: Any) -> Any:
+        pair = self.mapping.get(id(value))
+        return None if pair is None else pair[1]
+
+    def _in_dict(self, holder: dict[Any, Any], where: str) -> None:
+        for key, value in list(holder.items()):
+            if (new := self._new(value)) is not None:
+                holder[key] = new
+                self.changed.append(Place(f"{where}.{key}"))
+            if self._new(key) is not None:
+                self.unreached.append(Place(f"{where}: a key of a dict", value=key))
+
+    def _in_indirect(self, holders: list[Any], own: set[int]) -> None:
+        """Dicts and tuples: whose are they?"""
+        owners: dict[int, list[Any]] = {}
+        wanted = {id(holder) for holder in holders}
+        for owner in gc.get_referrers(*tuple(holders)):
+            if id(owner) in own or owner is owners:
+                continue
+            for held in _held_by(owner):
+                if id(held) in wanted:
+                    owners.setdefault(id(held), []).append(owner)
+        for holder in holders:
+            known = owners.get(id(holder), [])
+            if any(is_ours(owner) for owner in known):
+                continue
+            if type(holder) is tuple:
+                self._in_tuple(holder, known)
+                continue
+            kind = next((owner for owner in known if isinstance(owner, type)), None)
+            if kind is not None:
+                self._in_class(kind)
+            else:
+                self._in_dict(holder, _describe(known[0]) if known else "a dict")
+
+    def _in_class(self, kind: type) -> None:
+        for name, value in list(vars(kind).items()):
+            if (new := self._new(value)) is not None:
+                try:
+                    setattr(kind, name, new)
+                except (AttributeError, TypeError):
+                    self.unreached.append(Place(_describe(kind) + f".{name}", value=value))
+                else:
+                    self.changed.append(Place(f"{_describe(kind)}.{name}"))
+
+    def _in_tuple(self, holder: tuple[Any, ...], owners: list[Any]) -> None:
+        functions = [owner for owner in owners if isinstance(owner, FunctionType)]
+        for function in functions:
+            if function.__defaults__ is holder:
+                function.__defaults__ = tuple(
+                    value if (new := self._new(value)) is None else new for value in holder
+                )
+                self.changed.append(Place(_describe(function) + ": a default argument"))
+        derived = [owner for owner in owners if isinstance(owner, type)]
+        if any(id(kind) in self.mapping for kind in derived):
+            return  # the bases of the old class itself
+        if derived:
+            for kind in derived:
+                if holder is kind.__bases__:
+                    base = next(value for value in holder if self._new(value) is not None)
+                    self.unreached.append(Place(f"{_describe(kind)}, which derives from it", base))
+        elif not functions:
+            value = next(value for value in holder if self._new(value) is not None)
+            where = _describe(owners[0]) if owners else "nobody knows whose"
+            self.unreached.append(Place(f"a tuple ({where})", value=value))
+
+    def _in_object(self, holder: Any) -> None:
+        if isinstance(holder, CellType):
+            holder.cell_contents = self._new(holder.cell_contents)
+            self.changed.append(Place("a closure's variable"))
+        elif isinstance(holder, (list, deque)):
+            for position, value in enumerate(list(holder)):
+                if (new := self._new(value)) is not None:
+                    holder[position] = new
+                    self.changed.append(Place(f"item {position} of a {type(holder).__name__}"))
+        elif isinstance(holder, set):
+            for value in [value for value in holder if self._new(value) is not None]:
+                holder.remove(value)
+                holder.add(self._new(value))
+                self.changed.append(Place("a set"))
+        elif type(holder) is partial:
+            self._in_partial(holder)
+        elif isinstance(holder, BuiltinMethodType):
+            new = self._new(holder.__self__)
+            if new is not None and not isinstance(new, type):
+                self.methods[id(holder)] = (holder, getattr(new, holder.__name__))
+        elif isinstance(holder, _PASSED_OVER):
+            pass
+        else:
+            self._in_attributes(holder)
+
+    def _in_partial(self, holder: "partial[Any]") -> None:
+        function = self._new(holder.func)
+        args = tuple(v if (n := self._new(v)) is None else n for v in holder.args)
+        keywords = {k: v if (n := self._new(v)) is None else n for k, v in holder.keywords.items()}
+        holder.__setstate__(  # type: ignore[attr-defined] # as pickle does
+            (function or holder.func, args, keywords, vars(holder) or None)
+        )
+        self.changed.append(Place(_describe(holder)))
+
+    def _in_attributes(self, holder: Any) -> None:
+        """An object with attributes in a dict, or in slots."""
+        found = False
+        for name in _attribute_names(holder):
+            try:
+                value = object.__getattribute__(holder, name)
+            except AttributeError:
+                continue
+            if (new := self._new(value)) is not None:
+                found = True
+                try:
+                    object.__setattr__(holder, name, new)
+                except (AttributeError, TypeError):
+                    self.unreached.append(Place(f"{_describe(holder)}.{name}", value=value))
+                else:
+                    self.changed.append(Place(f"{_describe(holder)}.{name}"))
+        if not found and not isinstance(holder, type):
+            old = next((o for o, _ in self.mapping.values() if _refers(holder, o)), None)
+            if old is not None and type(old) is not type(holder) and not _is_instance(holder, old):
+                self.unreached.append(Place(_describe(holder), value=old))
+
+
+def _is_instance(holder: Any, old: Any) -> bool:
+    """Whether ``holder`` refers to ``old`` only because that is its class."""
+    return isinstance(old, type) and type(holder) is old
+
+
+def _refers(holder: Any, old: Any) -> bool:
+    return any(each is old for each in gc.get_referents(holder))
+
+
+def _attribute_names(holder: Any) -> Iterator[str]:
+    try:
+        names = list(object.__getattribute__(holder, "__dict__"))
+    except AttributeError:
+        names = []
+    yield from names
+    for kind in type(holder).__mro__:
+        slots = vars(kind).get("__slots__", ())
+        yield from (slots,) if isinstance(slots, str) else slots
+
+
+def _held_by(owner: Any) -> list[Any]:
+    return gc.get_referents(owner)
+
+
+def is_ours(holder: Any) -> bool:
+    """Whether it is graftlet's own: there the originals stay."""
+    if isinstance(holder, ModuleType):
+        name = holder.__name__
+    elif isinstance(holder, type):
+        name = holder.__module__
+    elif isinstance(holder, FunctionType):
+        name = holder.__module__ or ""
+    else:
+        name = getattr(type(holder), "__module__", None) or ""
+    return is_ours_name(name)
+
+
+def is_ours_name(name: object) -> bool:
+    """Whether ``name`` is that of one of graftlet's modules."""
+    return isinstance(name, str) and (name.startswith(_OURS) or name == "graftlet")
+
+
+def _describe(thing: Any) -> str:
+    """A name for people, with file and line where that is known."""
+    if isinstance(thing, ModuleType):
+        return thing.__name__
+    if isinstance(thing, FunctionType):
+        code = thing.__code__
+        return f"{thing.__module__}.{thing.__qualname__} ({code.co_filename}:{code.co_firstlineno})"
+    if isinstance(thing, type):
+        return f"{thing.__module__}.{thing.__qualname__}"
+    return f"a {type(thing).__module__}.{type(thing).__qualname__} object"

@@ -1,0 +1,178 @@
+"""What is patched, as data: for each module the names, where they live, and what takes their place.
+
+Rule: everything that wants to know what graftlet changes reads this table: patching, un-patching,
+`is_patched`, the report, the docs and the tests. Few and low: CPython's own Python code runs above.
+
+Two kinds:
+
+* a *method* is put on a Python class in place. The class, its subclasses and instances stay what they
+  are, also those that exist already.
+* a *name* stands for something written in C that can't be changed in place: it is rebound in its module,
+  and everywhere else that the sweep finds (`graftlet.patch._sweep`).
+
+``find`` functions run only when their group is patched, so that nothing is imported in vain.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, Final
+
+
+@dataclass(frozen=True)
+class Change:
+    """One attribute of ``owner`` (a module, or a class for a method) and what takes its place."""
+
+    owner: Any
+    name: str
+    replacement: Any
+    #: Whether other references to the original must be found and rebound, too.
+    sweep: bool = True
+
+    def __str__(self) -> str:
+        owner = getattr(self.owner, "__name__", repr(self.owner))
+        module = getattr(self.owner, "__module__", None)
+        return f"{module}.{owner}.{self.name}" if module else f"{owner}.{self.name}"
+
+
+@dataclass(frozen=True)
+class Group:
+    """What one flag of `graftlet.patch_all` stands for."""
+
+    name: str
+    #: For people: what becomes cooperative.
+    what: str
+    find: Callable[[], list[Change]] = field(repr=False)
+    #: The groups without which this one can't work, and why.
+    needs: dict[str, str] = field(default_factory=dict)
+
+
+def _names(module_name: str, functions: Any, *names: str) -> list[Change]:
+    """Names of a C module that methods of ``functions`` take the place of, where they exist."""
+    module = import_module(module_name)
+    return [
+        Change(module, name, getattr(functions, name)) for name in names if hasattr(module, name)
+    ]
+
+
+def _time() -> list[Change]:
+    from graftlet.io._time import functions
+
+    return _names("time", functions, "sleep")
+
+
+def _socket() -> list[Change]:
+    import socket
+
+    from graftlet.io import _socket as operations
+
+    methods = {
+        "_accept": operations.accept_descriptor,
+        "bind": operations.bind,
+        "close": operations.close,
+        "connect": operations.connect,
+        "connect_ex": operations.connect_ex,
+        "detach": operations.detach,
+        "recv": operations.recv,
+        "recv_into": operations.recv_into,
+        "recvfrom": operations.recvfrom,
+        "recvfrom_into": operations.recvfrom_into,
+        "recvmsg": operations.recvmsg,
+        "recvmsg_into": operations.recvmsg_into,
+        "send": operations.send,
+        "sendall": operations.sendall,
+        "sendmsg": operations.sendmsg,
+        "sendto": operations.sendto,
+    }
+    return [
+        Change(socket.socket, name, method, sweep=False)
+        for name, method in methods.items()
+        if hasattr(socket.socket, name)
+    ]
+
+
+def _dns() -> list[Change]:
+    from graftlet.io._resolver import functions
+
+    return _names(
+        "_socket",
+        functions,
+        "getaddrinfo",
+        "getnameinfo",
+        "gethostbyname",
+        "gethostbyname_ex",
+        "gethostbyaddr",
+    )
+
+
+def _select() -> list[Change]:
+    import select
+
+    from graftlet.io import _select as cooperative
+
+    changes = _names("select", cooperative.functions, "select", "poll")
+    if hasattr(select, "epoll"):
+        changes.append(Change(select, "epoll", cooperative.epoll))
+    return changes
+
+
+def _threading() -> list[Change]:
+    import _thread
+
+    from graftlet.patch._threads import ThreadHandle, functions
+    from graftlet.sync._local import local
+    from graftlet.sync._lock import Lock, RLock
+
+    kinds = {
+        "LockType": Lock,
+        "RLock": RLock,
+        "_ThreadHandle": ThreadHandle,
+        "_local": local,
+        "allocate": Lock,
+        "allocate_lock": Lock,
+        "lock": Lock,
+    }
+    changes = [
+        Change(_thread, name, kind) for name, kind in kinds.items() if hasattr(_thread, name)
+    ]
+    changes += _names(
+        "_thread",
+        functions,
+        "start_new_thread",
+        "start_joinable_thread",
+        "_make_thread_handle",
+        "_set_sentinel",
+        "_shutdown",
+        "_count",
+        "get_ident",
+        "set_name",
+    )
+    # An old name of the same function.
+    changes.append(Change(_thread, "start_new", functions.start_new_thread))
+    return changes
+
+
+def _queue() -> list[Change]:
+    import _queue
+
+    from graftlet.sync._queue import SimpleQueue
+
+    return [Change(_queue, "SimpleQueue", SimpleQueue)]
+
+
+GROUPS: Final = {
+    group.name: group
+    for group in (
+        Group("time", "time.sleep", _time),
+        Group("select", "select.select, poll and epoll, and the selectors above them", _select),
+        Group("dns", "socket.getaddrinfo and its relatives, in native threads", _dns),
+        Group("socket", "the methods of socket.socket that block", _socket),
+        Group("threading", "threads as greenlets, locks, thread-local data", _threading),
+        Group(
+            "queue",
+            "queue.SimpleQueue (the other queues stand on threading)",
+            _queue,
+            {"threading": "a SimpleQueue blocks the greenlet, a native thread would not be woken"},
+        ),
+    )
+}

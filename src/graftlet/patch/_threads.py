@@ -1,0 +1,253 @@
+"""Threads that are greenlets: what takes the place of ``_thread``'s functions under ``threading``.
+
+Rule: class ``threading.Thread`` and everything else in ``threading.py`` is CPython's own, and runs unmodified
+above these few names. A thread is a `ThreadGreenlet`; its ident is as unique as a native one's; the main
+greenlet of a native thread has that thread's ident. What the C code does at a thread's end (release the
+sentinel lock of 3.10 to 3.12, set the handle of 3.13 and later) happens at the greenlet's end.
+"""
+
+import sys
+import weakref
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, Final
+
+from greenlet import GreenletExit
+
+from graftlet.core import _original
+from graftlet.core._current import get_hub, per_thread
+from graftlet.core._deadlines import INFINITY
+from graftlet.core._greenlet import Greenlet, getcurrent
+from graftlet.core._waitqueue import WaitQueue, deadline_after
+from graftlet.io._offload import offload
+from graftlet.io._time import Functions
+from graftlet.sync._lock import Lock
+
+
+class ThreadGreenlet(Greenlet):
+    """The greenlet that is a thread."""
+
+    __slots__ = ("function", "handle", "sentinel")
+
+    def __init__(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        super().__init__(None, *args, **kwargs)
+        self.function = function
+        #: Released when it ends: what ``Thread.join`` of Python 3.12 and older waits for.
+        self.sentinel: Lock | None = None
+        #: Set when it ends: what ``Thread.join`` of Python 3.13 and newer waits for.
+        self.handle: ThreadHandle | None = None
+
+    def _describe_call(self) -> str:
+        thread = getattr(self.function, "__self__", None)
+        name = getattr(thread, "name", None)  # a threading.Thread: people know it by its name
+        if isinstance(name, str):
+            return f"thread {name}"
+        return f"thread {getattr(self.function, '__qualname__', None) or repr(self.function)}"
+
+    def _run(self, *args: Any, **kwargs: Any) -> None:
+        function = self.function
+        try:
+            function(*args, **kwargs)
+        except (SystemExit, GreenletExit):
+            pass  # as thread_run in Modules/_threadmodule.c: it ends this thread only
+        except BaseException as error:
+            sys.unraisablehook(
+                SimpleNamespace(  # type: ignore[arg-type] # its C type can't be made from Python
+                    exc_type=type(error),
+                    exc_value=error,
+                    exc_traceback=error.__traceback__,
+                    err_msg="Exception ignored in thread started by",
+                    object=function,
+                )
+            )
+        finally:
+            _live.discard(self)
+            if self.sentinel is not None and self.sentinel.locked():
+                self.sentinel.release()
+            if self.handle is not None:
+                self.handle._set_done()
+
+    def _end_unstarted(self, thrown: BaseException) -> None:
+        super()._end_unstarted(thrown)
+        _live.discard(self)
+        if self.handle is not None:
+            self.handle._set_done()
+
+
+#: The threads that run: `ThreadFunctions._count`.
+_live: Final[set[ThreadGreenlet]] = set()
+#: Those that the interpreter waits for at its end (Python 3.13 and newer), oldest first.
+_joined_at_exit: Final[dict["ThreadHandle", None]] = {}
+
+
+class ThreadHandle:
+    """As ``_thread._ThreadHandle`` of Python 3.13 and newer."""
+
+    __slots__ = ("__weakref__", "_done", "_joiners", "_native", "_thread", "ident")
+
+    def __init__(self) -> None:
+        #: The thread's ident; 0 before it is started.
+        self.ident = 0
+        self._done = False
+        self._joiners = WaitQueue()
+        # Weak: a handle that is kept must not keep what the thread left behind.
+        self._thread: weakref.ref[ThreadGreenlet] | None = None
+        #: The handle of a thread that was native before patching.
+        self._native: Any = None
+
+    def __repr__(self) -> str:
+        return f"<_thread._ThreadHandle object: ident={self.ident}>"
+
+    @classmethod
+    def of(cls, native: Any) -> "ThreadHandle":
+        """A handle of a native thread that exists already, the main thread above all."""
+        self = cls()
+        self.ident = native.ident
+        self._native = native
+        self._done = native.is_done()
+        return self
+
+    def is_done(self) -> bool:
+        """Whether the thread has ended."""
+        return self._done or (self._native is not None and bool(self._native.is_done()))
+
+    def _set_done(self) -> None:
+        self._done = True
+        if self._native is not None:
+            self._native._set_done()
+        _joined_at_exit.pop(self, None)
+        self._joiners.wake_all()
+
+    def join(self, timeout: float | None = None, /) -> None:
+        """Wait for the thread's end, at most ``timeout`` seconds (None or negative: for ever)."""
+        if self.ident == 0 and not self._done:
+            raise RuntimeError("thread not started")
+        if self.is_done():
+            return
+        if self.ident == functions.get_ident():
+            raise RuntimeError("Cannot join current thread")
+        if self._native is not None and self.ident != get_hub().thread:
+            offload(self._native.join, timeout)
+            return
+        deadline = INFINITY if timeout is None or timeout < 0 else deadline_after(timeout)
+        turn = self._joiners.enter(self._thread() or self if self._thread is not None else self)
+        try:
+            while not self._done and turn.park(deadline):
+                pass
+        finally:
+            self._joiners.leave(turn, True)
+
+
+class ThreadFunctions(Functions):
+    """What takes the place of functions of module ``_thread``."""
+
+    __slots__ = ()
+
+    def start_new_thread(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Any = None, /
+    ) -> int:
+        """As ``_thread.start_new_thread``: the thread is a greenlet."""
+        if not callable(function):
+            raise TypeError("first arg must be callable")
+        if not isinstance(args, tuple):
+            raise TypeError("2nd arg must be a tuple")
+        if kwargs is not None and not isinstance(kwargs, dict):
+            raise TypeError("optional 3rd arg must be a dictionary")
+        return _start(function, args, kwargs or {}).ident
+
+    def start_joinable_thread(
+        self,
+        function: Callable[..., Any],
+        handle: ThreadHandle | None = None,
+        daemon: bool = True,
+    ) -> ThreadHandle:
+        """As ``_thread.start_joinable_thread`` of Python 3.13 and newer."""
+        if not callable(function):
+            raise TypeError("thread function must be callable")
+        if handle is None:
+            handle = ThreadHandle()
+        elif not isinstance(handle, ThreadHandle):
+            raise TypeError("'handle' must be a _ThreadHandle")
+        elif handle.ident != 0 or handle._done:
+            raise RuntimeError("thread already started")
+        thread = _start(function, (), {})
+        thread.handle = handle
+        handle.ident = thread.ident
+        handle._thread = weakref.ref(thread)
+        if not daemon:
+            _joined_at_exit[handle] = None
+        return handle
+
+    def _make_thread_handle(self, ident: int, /) -> ThreadHandle:
+        """As ``_thread._make_thread_handle``: of a thread that ``threading`` did not start."""
+        handle = ThreadHandle()
+        handle.ident = ident
+        return handle
+
+    def _shutdown(self) -> None:
+        """As ``_thread._shutdown``: wait for all threads that are not daemons."""
+        me = self.get_ident()
+        while True:
+            handle = next((each for each in _joined_at_exit if each.ident != me), None)
+            if handle is None:
+                break
+            handle.join()
+            _joined_at_exit.pop(handle, None)
+        if native_shutdown is not None:
+            native_shutdown()
+
+    def _set_sentinel(self) -> Lock:
+        """As ``_thread._set_sentinel`` of Python 3.12 and older."""
+        lock = Lock()
+        current = getcurrent()
+        if isinstance(current, ThreadGreenlet):
+            current.sentinel = lock
+        return lock
+
+    def get_ident(self) -> int:
+        """As ``_thread.get_ident``: of the greenlet, or of the native thread if it is the main one."""
+        try:
+            hub = per_thread.hub
+        except AttributeError:
+            return _original.get_ident()
+        task = hub.current
+        return hub.thread if task is hub.main else id(task)
+
+    def set_name(self, name: str, /) -> None:
+        """As ``_thread.set_name``: a greenlet has no native name, and the thread keeps its own."""
+        if getcurrent()._is_main():
+            native_set_name(name)
+
+    def _count(self) -> int:
+        """As ``_thread._count``: the threads started by ``_thread`` that run."""
+        return native_count() + len(_live)
+
+
+def _start(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> ThreadGreenlet:
+    thread = ThreadGreenlet(function, args, kwargs)
+    hub = get_hub()
+    thread.hub = hub
+    frame = sys._getframe(2)
+    if frame.f_globals.get("__name__") == "threading" and frame.f_back is not None:
+        frame = frame.f_back  # who called Thread.start
+    thread._remember_site(frame)
+    _live.add(thread)
+    hub.ready.append(thread)
+    return thread
+
+
+def _native(name: str) -> Any:
+    import _thread
+
+    return getattr(_thread, name, None)
+
+
+native_shutdown: Final = _native("_shutdown")
+native_set_name: Final = _native("set_name")
+native_count: Final = _native("_count")
+
+functions: Final = ThreadFunctions()

@@ -1,0 +1,161 @@
+"""`local`: attributes that each greenlet (and each native thread) has its own values of.
+
+Rule: a local keeps one namespace per greenlet, and both ends give it up: the greenlet when it ends,
+the local when nobody refers to it any more. The namespace is found by the running greenlet at each
+access, so nothing has to be done when greenlets switch.
+
+The behaviour is that of ``threading.local`` (Modules/_threadmodule.c): a subclass's ``__init__`` runs
+again, with the same arguments, for every greenlet that touches the object.
+"""
+
+from typing import Any, Final
+
+from graftlet.core._current import blocking_hub, per_thread
+
+Namespace = dict[str, Any]
+
+
+class local:  # noqa: N801 - the name that threading.local has
+    """Greenlet-local data, as `threading.local`."""
+
+    __slots__ = ("__weakref__", "_local__arguments", "_local__spaces")
+
+    def __new__(cls, /, *args: Any, **kwargs: Any) -> "local":
+        if (args or kwargs) and cls.__init__ is object.__init__:
+            raise TypeError("Initialization arguments are not supported")
+        self = object.__new__(cls)
+        spaces: dict[Any, Namespace] = {}
+        _set_spaces(self, spaces)
+        _set_arguments(self, (args, kwargs))
+        # Python calls __init__ for this first namespace.
+        _enter(spaces, _me())
+        return self
+
+    @classmethod
+    def of(cls, native: Any) -> "local":
+        """A greenlet-local one in which the current greenlet has what its thread has in ``native``."""
+        self = cls()
+        vars(self).update(vars(native))
+        return self
+
+    def __del__(self) -> None:
+        spaces = _get_spaces(self)
+        for owner in list(spaces):
+            _forget(owner, spaces)
+
+    def __getattribute__(self, name: str) -> Any:
+        spaces = _get_spaces(self)
+        try:
+            space = spaces[per_thread.hub.current]
+        except (AttributeError, KeyError):
+            space = _space(self)
+        if name in space:
+            kind = type(self)
+            if kind is local or name not in _data_descriptors(kind):
+                return space[name]
+        elif name == "__dict__":
+            return space
+        return object.__getattribute__(self, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "__dict__":
+            raise AttributeError(f"{type(self).__name__!r} object attribute '__dict__' is read-only")
+        space = _space(self)
+        if name in _data_descriptors(type(self)):
+            object.__setattr__(self, name, value)
+        else:
+            space[name] = value
+
+    def __delattr__(self, name: str) -> None:
+        if name == "__dict__":
+            raise AttributeError(f"{type(self).__name__!r} object attribute '__dict__' is read-only")
+        space = _space(self)
+        if name in _data_descriptors(type(self)):
+            object.__delattr__(self, name)
+            return
+        try:
+            del space[name]
+        except KeyError:
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r}"
+            ) from None
+
+
+# Slots are read past __getattribute__.
+_get_spaces: Final = local.__dict__["_local__spaces"].__get__
+_set_spaces: Final = local.__dict__["_local__spaces"].__set__
+_get_arguments: Final = local.__dict__["_local__arguments"].__get__
+_set_arguments: Final = local.__dict__["_local__arguments"].__set__
+
+
+class _HublessThread:
+    """Stands for a native thread that has no hub."""
+
+    __slots__ = ("locals",)
+
+    def __init__(self) -> None:
+        self.locals: dict[int, Any] | None = None
+
+    def __del__(self) -> None:
+        for spaces in (self.locals or {}).values():
+            spaces.pop(self, None)
+
+
+def _me() -> Any:
+    hub = blocking_hub()
+    if hub is not None:
+        return hub.current
+    try:
+        return per_thread.stand_in
+    except AttributeError:
+        per_thread.stand_in = stand_in = _HublessThread()
+        return stand_in
+
+
+def _enter(spaces: dict[Any, Namespace], owner: Any) -> Namespace:
+    space = spaces[owner] = {}
+    if owner.locals is None:
+        owner.locals = {id(spaces): spaces}
+    else:
+        owner.locals[id(spaces)] = spaces
+    return space
+
+
+def _forget(owner: Any, spaces: dict[Any, Namespace]) -> None:
+    kept = owner.locals
+    if kept is not None:
+        kept.pop(id(spaces), None)
+    spaces.pop(owner, None)
+
+
+def _space(self: local) -> Namespace:
+    spaces = _get_spaces(self)
+    owner = _me()
+    space: Namespace | None = spaces.get(owner)
+    if space is None:
+        space = _enter(spaces, owner)
+        kind = type(self)
+        if kind.__init__ is not object.__init__:
+            args, kwargs = _get_arguments(self)
+            try:
+                kind.__init__(self, *args, **kwargs)
+            except BaseException:
+                _forget(owner, spaces)
+                raise
+    return space
+
+
+_descriptors: Final[dict[type, frozenset[str]]] = {}
+
+
+def _data_descriptors(kind: type) -> frozenset[str]:
+    """The names that ``kind`` itself decides about (slots, properties), whatever a namespace has."""
+    names = _descriptors.get(kind)
+    if names is None:
+        names = _descriptors[kind] = frozenset(
+            name
+            for base in kind.__mro__
+            for name, value in vars(base).items()
+            if hasattr(type(value), "__set__")
+        )
+    return names

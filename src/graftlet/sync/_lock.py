@@ -1,0 +1,303 @@
+"""`Lock` and `RLock`, for greenlets and native threads alike.
+
+Rule: a lock is a native lock first. ``acquire`` tries the C lock, and only if that fails it enters the
+wait queue, *tries again*, and parks. ``release`` releases the C lock and then wakes one waiter, who
+tries again: the lock is never handed over, so it can't get lost with a greenlet that is killed in the
+same instant. An acquire that was asked not to block never switches: finalizers rely on it.
+
+The methods, their arguments and their errors are those of ``_thread.lock`` and ``_thread.RLock``
+(Modules/_threadmodule.c), for these classes take their place.
+"""
+
+from types import TracebackType
+from typing import Any, Final
+
+from greenlet import getcurrent
+
+from graftlet.core import _original
+from graftlet.core._current import blocking_hub, per_thread
+from graftlet.core._deadlines import INFINITY
+from graftlet.core._hub import Task
+from graftlet.core._waitqueue import WaitQueue, deadline_after
+
+_allocate_lock: Final = _original.allocate_lock
+_making: Final = _allocate_lock()
+
+
+def _check(blocking: bool, timeout: float) -> None:
+    """Raise what the native lock raises for such arguments; asks a free one, which never waits."""
+    _allocate_lock().acquire(blocking, timeout)
+
+
+class _Waitable:
+    """A native lock and the queue of those who wait for it."""
+
+    __slots__ = ("__weakref__", "_native", "_waiters")
+
+    def __init__(self) -> None:
+        self._native = _allocate_lock()
+        self._waiters: WaitQueue | None = None  # most locks are never contended
+
+    def _wait(self, timeout: float) -> bool:
+        """Acquire the native lock, parking as often as need be; False after ``timeout`` seconds."""
+        if timeout == 0:
+            return False
+        native = self._native
+        waiters = self._waiters
+        if waiters is None:
+            with _making:  # two threads may come here at once: one queue wins
+                waiters = self._waiters = self._waiters or WaitQueue()
+        deadline = INFINITY if timeout == -1 else deadline_after(timeout)
+        turn = waiters.enter(self)
+        served = False
+        try:
+            while not (served := native.acquire(False)):
+                if not turn.park(deadline):
+                    break
+                if served := native.acquire(False):
+                    break
+                waiters.enter_again(turn)
+        finally:
+            waiters.leave(turn, served)
+        return served
+
+    def locked(self) -> bool:
+        """Whether anybody holds it."""
+        return self._native.locked()
+
+    def _state(self) -> str:
+        return "locked" if self._native.locked() else "unlocked"
+
+
+class Lock(_Waitable):
+    """A mutual exclusion lock, as `threading.Lock`."""
+
+    __slots__ = ("_taker",)
+
+    def __init__(self) -> None:
+        # As in _Waitable, unrolled: locks are made by the thousand.
+        self._native = _allocate_lock()
+        self._waiters = None
+        #: The (raw) greenlet that took it last: for the deadlock report only.
+        self._taker: Any = None
+
+    @classmethod
+    def of(cls, native: Any) -> "Lock":
+        """A cooperative lock that works on ``native``, a ``_thread.lock``, and so has its state."""
+        self = cls()
+        self._native = native
+        return self
+
+    def __repr__(self) -> str:
+        return f"<{self._state()} {_name_of(self)} object at {id(self):#x}>"
+
+    @property
+    def holder(self) -> Task | None:
+        """The greenlet that holds it; None if it is free or its holder is not parked."""
+        return _task_of(self._taker) if self._native.locked() else None
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        """Take the lock.
+
+        Args:
+            blocking: whether to wait for it.
+            timeout: how many seconds to wait at most; -1 waits for ever.
+
+        Returns: whether it was taken.
+
+        Raises: ValueError, OverflowError, TypeError: as ``threading.Lock.acquire``.
+        """
+        if timeout != -1:
+            _check(blocking, timeout)
+        if self._native.acquire(False) or (blocking and self._wait(timeout)):
+            self._taker = getcurrent()
+            return True
+        return False
+
+    def release(self) -> None:
+        """Free the lock; whoever holds it (RuntimeError if nobody does)."""
+        self._native.release()
+        if self._waiters:
+            self._waiters.wake_one()
+
+    def __enter__(self) -> bool:
+        if self._native.acquire(False) or self._wait(-1):
+            self._taker = getcurrent()
+        return True
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._native.release()
+        if self._waiters:
+            self._waiters.wake_one()
+
+    acquire_lock = acquire
+    release_lock = release
+    locked_lock = _Waitable.locked
+
+    def _at_fork_reinit(self) -> None:
+        """In the child of a fork: free, and nobody waits."""
+        self._native = _allocate_lock()
+        self._waiters = None
+
+
+class RLock(_Waitable):
+    """A re-entrant lock, as `threading.RLock`: owned by a greenlet (or a native thread)."""
+
+    __slots__ = ("_count", "_owner")
+
+    def __init__(self) -> None:
+        self._native = _allocate_lock()
+        self._waiters = None
+        # Invariant: written only by who holds the native lock. A Task, or a native thread's ident.
+        self._owner: Any = None
+        self._count = 0
+
+    @classmethod
+    def of(cls, native: Any) -> "RLock | None":
+        """A cooperative lock in the state of ``native``, a ``_thread.RLock``.
+
+        None if another native thread holds it: its state is not ours to move.
+        """
+        if not native.acquire(False):
+            return None
+        native.release()
+        self = cls()
+        if native._is_owned():
+            self._native.acquire()
+            self._count = native._release_save()[0]
+            self._owner = _me()
+        return self
+
+    def __repr__(self) -> str:
+        owner = self._owner
+        return (
+            f"<{self._state()} {_name_of(self)} object owner={_ident_of(owner)} "
+            f"count={self._count} at {id(self):#x}>"
+        )
+
+    @property
+    def holder(self) -> Any:
+        """Who owns it: a greenlet, the ident of a native thread, or None."""
+        return self._owner
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        """Take the lock, once more if the current greenlet owns it already.
+
+        Args:
+            blocking: whether to wait for it.
+            timeout: how many seconds to wait at most; -1 waits for ever.
+
+        Returns: whether it was taken.
+
+        Raises: ValueError, OverflowError, TypeError: as ``threading.RLock.acquire``.
+        """
+        if timeout != -1:
+            _check(blocking, timeout)
+        try:
+            me = per_thread.hub.current
+        except AttributeError:
+            me = _owner_without_hub()
+        if self._owner is me or self._owner == me:
+            self._count += 1
+            return True
+        if self._native.acquire(False) or (blocking and self._wait(timeout)):
+            self._owner = me
+            self._count = 1
+            return True
+        return False
+
+    def __enter__(self) -> bool:
+        return self.acquire()
+
+    def release(self) -> None:
+        """Undo one `acquire` (RuntimeError unless the current greenlet owns the lock)."""
+        try:
+            me = per_thread.hub.current
+        except AttributeError:
+            me = _owner_without_hub()
+        if self._owner is not me and self._owner != me:
+            raise RuntimeError("cannot release un-acquired lock")
+        if self._count > 1:
+            self._count -= 1
+            return
+        self._count = 0
+        self._owner = None
+        self._native.release()
+        if self._waiters:
+            self._waiters.wake_one()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.release()
+
+    # What threading.Condition uses.
+
+    def _is_owned(self) -> bool:
+        return self._count > 0 and bool(self._owner == _me())
+
+    def _release_save(self) -> tuple[int, Any]:
+        if self._count == 0:
+            raise RuntimeError("cannot release un-acquired lock")
+        saved = (self._count, self._owner)
+        self._count = 0
+        self._owner = None
+        self._native.release()
+        if self._waiters:
+            self._waiters.wake_one()
+        return saved
+
+    def _acquire_restore(self, saved: tuple[int, Any]) -> None:
+        if not self._native.acquire(False):
+            self._wait(-1)
+        self._count, self._owner = saved
+
+    def _recursion_count(self) -> int:
+        return self._count if self._owner == _me() else 0
+
+    def _at_fork_reinit(self) -> None:
+        """In the child of a fork: free, and nobody waits."""
+        self._native = _allocate_lock()
+        self._waiters = None
+        self._owner = None
+        self._count = 0
+
+
+def _me() -> Any:
+    try:
+        return per_thread.hub.current
+    except AttributeError:
+        return _owner_without_hub()
+
+
+def _owner_without_hub() -> Any:
+    hub = blocking_hub()
+    return _original.get_ident() if hub is None else hub.current
+
+
+def _ident_of(owner: Any) -> int:
+    if owner is None:
+        return 0
+    return owner if isinstance(owner, int) else int(getattr(owner, "ident", id(owner)))
+
+
+def _task_of(raw: Any) -> Task | None:
+    """The parked task that runs (or ran last) in ``raw``."""
+    hub = blocking_hub()
+    if hub is None or raw is None:
+        return None
+    if hub.main.raw is raw:
+        return hub.main
+    return next((worker.task for worker in hub.workers if worker.raw is raw), None)
+
+
+def _name_of(lock: _Waitable) -> str:
+    return f"graftlet.lock.{type(lock).__name__}"

@@ -1,0 +1,144 @@
+"""``--follow-children``: which processes start patched, and that nothing else about them changes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from graftlet.launch import _children
+from tests.launch.harness import launched, outcome, start, write
+from tests.launch.test_launcher import NO, PATCHED, YES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FOLLOW = "--follow-children"
+CHILD = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {PATCHED!r}])\n"
+
+
+def test_the_variable() -> None:
+    directory = os.path.dirname(_children.__file__)
+    for before, after in [
+        ({}, directory),
+        ({"PYTHONPATH": ""}, directory),
+        ({"PYTHONPATH": "a"}, f"{directory}{os.pathsep}a"),
+        (
+            {"PYTHONPATH": f"a{os.pathsep}{os.pathsep}"},
+            f"{directory}{os.pathsep}a{os.pathsep}{os.pathsep}",
+        ),
+    ]:
+        environment = dict(before)
+        _children.follow(environment)
+        assert environment == {"PYTHONPATH": after}
+        _children.follow(environment)
+        assert environment == {"PYTHONPATH": after}
+
+
+def test_children_are_left_alone_without_the_option(tmp_path: Path) -> None:
+    assert launched(["-c", CHILD], tmp_path).out == NO
+
+
+def test_children_and_theirs_are_followed(tmp_path: Path) -> None:
+    grandchild = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {CHILD!r}])"
+    assert launched([FOLLOW, "-c", grandchild], tmp_path).out == YES
+
+
+def test_a_child_that_takes_the_process_over_is_followed(tmp_path: Path) -> None:
+    text = f"import os, sys\nos.execv(sys.executable, [sys.executable, '-c', {PATCHED!r}])"
+    assert launched([FOLLOW, "-c", text], tmp_path).out == YES
+
+
+@pytest.mark.slow  # starts a spawned process, which imports multiprocessing
+def test_multiprocessing_is_followed(tmp_path: Path) -> None:
+    text = (
+        "import multiprocessing\n"
+        f"def work():\n    {PATCHED}\n"
+        "if __name__ == '__main__':\n"
+        "    for way in ('spawn', 'forkserver'):\n"
+        "        process = multiprocessing.get_context(way).Process(target=work)\n"
+        "        process.start()\n"
+        "        process.join()\n"
+    )
+    write(tmp_path, {"program.py": text})
+    run = launched([FOLLOW, "program.py"], tmp_path)
+    assert (run.out, run.err) == (YES * 2, "")
+
+
+def test_the_switch_is_for_children_too(tmp_path: Path) -> None:
+    run = launched([FOLLOW, "-c", CHILD], tmp_path, environment={"GRAFTLET": "0"})
+    assert run.out == NO
+    text = f"import os; os.environ['GRAFTLET'] = '0'\n{CHILD}{PATCHED}"
+    assert launched([FOLLOW, "-c", text], tmp_path).out == NO + YES
+
+
+@pytest.mark.parametrize("option", ["-I", "-S", "-E"])
+def test_options_that_end_it(tmp_path: Path, option: str) -> None:
+    child = CHILD.replace("'-c'", f"'{option}', '-c'")
+    assert launched([FOLLOW, "-c", child], tmp_path).out == NO
+
+
+def test_a_child_sees_the_same_path_and_modules(tmp_path: Path) -> None:
+    child = "import sys; print(sys.path, 'sitecustomize' in sys.modules)"
+    text = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}, 'x'])"
+    environment = {"PYTHONPATH": os.pathsep.join(["a", os.environ.get("PYTHONPATH", "")])}
+    plain = launched(["-c", text], tmp_path, environment=environment)
+    followed = launched([FOLLOW, "-c", text], tmp_path, environment=environment)
+    assert followed == plain
+    assert plain.out != ""
+
+
+def test_an_existing_sitecustomize_runs_in_its_place(tmp_path: Path) -> None:
+    own = (
+        "import sys, time\n"
+        "print(__name__, __file__, sys.modules[__name__].__dict__ is globals(),"
+        " type(time.sleep) is type(len), flush=True)\n"
+    )
+    write(tmp_path, {"site/sitecustomize.py": own})
+    environment = {
+        "PYTHONPATH": os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")])
+    }
+    child = "import sitecustomize; print(sitecustomize.__file__)"
+    text = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    file = tmp_path / "site" / "sitecustomize.py"
+    run = launched([FOLLOW, "-c", text], tmp_path, environment=environment)
+    assert run.err == ""
+    # First the launcher's own interpreter, where nothing is patched when site runs, then the child.
+    assert run.out == (
+        f"sitecustomize {file} True True\n"
+        f"sitecustomize {file} True False\n"
+        f"{file}\n"
+    )
+
+
+def test_a_sitecustomize_that_fails_is_reported_as_ever(tmp_path: Path) -> None:
+    write(tmp_path, {"site/sitecustomize.py": "1 / 0\n"})
+    environment = {
+        "PYTHONPATH": os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")])
+    }
+    plain = launched(["-c", CHILD], tmp_path, environment=environment)
+    followed = launched([FOLLOW, "-c", CHILD], tmp_path, environment=environment)
+    assert (plain.out, followed.out) == (NO, YES)
+    assert followed.err == plain.err
+    assert "ZeroDivisionError" in plain.err
+
+
+def test_a_python_without_graftlet_is_left_in_peace(tmp_path: Path) -> None:
+    environment = {"PYTHONPATH": os.path.dirname(_children.__file__)}
+    finder = (
+        "import sys\n"
+        "class No:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.partition('.')[0] == 'graftlet':\n"
+        "            raise ModuleNotFoundError(name, name=name.partition('.')[0])\n"
+        "sys.meta_path.insert(0, No())\n"
+        f"exec(open({_children.__file__.replace('__init__', 'sitecustomize')!r}).read(),"
+        " {'__name__': 'sitecustomize', '__file__': '/nowhere/sitecustomize.py'})\n"
+    )
+    text = f"import sys; sys.modules['sitecustomize'] = None\ntry:\n    exec({finder!r})\n"
+    text += "except ImportError as error:\n    print(error.name)\n" + PATCHED
+    run = outcome(start([sys.executable, "-c", text], tmp_path, environment={"PYTHONPATH": ""}))
+    assert environment["PYTHONPATH"]
+    assert (run.out, run.err) == (f"sitecustomize\n{NO}", "")
