@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
+import importlib.util
 import os
 import platform
 from typing import Any
@@ -35,4 +37,8 @@ def _version(name: str) -> str | None:
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        return None
+        if importlib.util.find_spec(name) is None:
+            return None
+        # On the path without being installed, as graftlet is while it is worked on.
+        version: str | None = getattr(importlib.import_module(name), "__version__", None)
+        return version

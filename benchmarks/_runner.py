@@ -39,11 +39,7 @@ class Measure:
     name: str
     unit: str
     values: dict[str, list[float]] = field(default_factory=dict)
-
-    @property
-    def title(self) -> str:
-        """`case` or, where a case has several measures or is a family, `case:measure`."""
-        return self.case.name if self.name == "echo" else f"{self.case.name}:{self.name}"
+    title: str = ""
 
 
 @dataclass
@@ -90,6 +86,9 @@ class Runner:
                     )
                     figures = self._collect(case, name, outcome, measures)
                     self.progress(f"{case.name} [{number + 1}/{rounds}] {name}: {figures}")
+            for measure in measures.values():
+                several = len(measures) > 1
+                measure.title = f"{case.name}:{measure.name}" if several else case.name
             session.measures.extend(measures.values())
         return session
 

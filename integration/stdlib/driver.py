@@ -344,6 +344,11 @@ def set_up(spec: dict[str, Any]) -> Any:
     support.use_resources = dict.fromkeys(spec["resources"])
     support.record_original_stdout(sys.stdout)
     sys.addaudithook(lambda *_: None)  # as libregrtest: all code paths that audit get exercised
+    # A supported state of script_helper, meant for interpreters that do not start without their
+    # environment: children get it, instead of -I or -E, and so PYTHONPATH, by which the children of
+    # a patched program are patched as well. The same under plain Python, so that like is compared.
+    helper = importlib.import_module("test.support.script_helper")
+    vars(helper)["__cached_interp_requires_environment"] = True
     undecodable = importlib.import_module("test.support.os_helper").TESTFN_UNDECODABLE
     if undecodable:  # bpo-44647: there is always a non-ASCII variable in the environment
         os.environb.setdefault(b"PYTHONREGRTEST_UNICODE_GUARD", undecodable)

@@ -11,6 +11,7 @@ Prints one line, "PROOF " and JSON: {check: [holds, what was seen]}.
 from __future__ import annotations
 
 import _queue
+import importlib
 import json
 import multiprocessing
 import os
@@ -206,14 +207,22 @@ def by_multiprocessing(method: str) -> tuple[bool, str]:
     return holds, seen
 
 
-def by_executable(*options: str) -> tuple[bool, str]:
+def by_executable() -> tuple[bool, str]:
     child = subprocess.run(
-        [sys.executable, *options, "-c", CHILD],
-        stdout=subprocess.PIPE,
-        timeout=PATIENCE,
-        check=True,
+        [sys.executable, "-c", CHILD], stdout=subprocess.PIPE, timeout=PATIENCE, check=True
     )
-    more = int(child.stdout)
+    return read_child(child.stdout)
+
+
+def by_script_helper() -> tuple[bool, str]:
+    """How most tests start a child, set up as driver.py does it."""
+    helper: Any = importlib.import_module("test.support.script_helper")
+    vars(helper)["__cached_interp_requires_environment"] = True
+    return read_child(helper.assert_python_ok("-c", CHILD).out)
+
+
+def read_child(output: bytes) -> tuple[bool, str]:
+    more = int(output)
     return more == 0, f"native threads for 1 Thread: {more}"
 
 
@@ -228,8 +237,7 @@ def main() -> None:
     for method in ("fork", "spawn", "forkserver"):
         checks[f"multiprocessing child, {method}"] = lambda m=method: by_multiprocessing(m)  # type: ignore[misc]  # a loop's value
     checks["sys.executable -c"] = by_executable
-    # How test.support.script_helper starts the children of most tests.
-    checks["sys.executable -I -c"] = lambda: by_executable("-I")
+    checks["test.support.script_helper"] = by_script_helper
     proof: dict[str, tuple[bool, str]] = {}
     signal.signal(signal.SIGALRM, give_up)
     for name, check in checks.items():

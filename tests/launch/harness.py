@@ -1,8 +1,8 @@
 """The same program under plain ``python`` and under the launcher, each in a fresh interpreter.
 
 Rule: what is compared is what a user and the calling process see: standard output, standard error,
-exit status. Addresses of objects are the only thing made equal before comparing. Both run at once, in
-the same directory, so the programs in here only read.
+exit status. Addresses of objects are the only thing made equal before comparing. Both run at once,
+in the same directory, so the programs in here only read.
 """
 
 from __future__ import annotations

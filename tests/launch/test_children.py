@@ -1,10 +1,10 @@
-"""``--follow-children``: which processes start patched, and that nothing else about them changes."""
+"""``--follow-children``: which processes start patched, and that nothing else changes in them."""
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -12,15 +12,13 @@ from graftlet.launch import _children
 from tests.launch.harness import launched, outcome, start, write
 from tests.launch.test_launcher import NO, PATCHED, YES
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+HOOK = Path(_children.__file__).with_name("sitecustomize.py")
 FOLLOW = "--follow-children"
 CHILD = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {PATCHED!r}])\n"
 
 
 def test_the_variable() -> None:
-    directory = os.path.dirname(_children.__file__)
+    directory = str(HOOK.parent)
     for before, after in [
         ({}, directory),
         ({"PYTHONPATH": ""}, directory),
@@ -106,11 +104,7 @@ def test_an_existing_sitecustomize_runs_in_its_place(tmp_path: Path) -> None:
     run = launched([FOLLOW, "-c", text], tmp_path, environment=environment)
     assert run.err == ""
     # First the launcher's own interpreter, where nothing is patched when site runs, then the child.
-    assert run.out == (
-        f"sitecustomize {file} True True\n"
-        f"sitecustomize {file} True False\n"
-        f"{file}\n"
-    )
+    assert run.out == (f"sitecustomize {file} True True\nsitecustomize {file} True False\n{file}\n")
 
 
 def test_a_sitecustomize_that_fails_is_reported_as_ever(tmp_path: Path) -> None:
@@ -126,19 +120,26 @@ def test_a_sitecustomize_that_fails_is_reported_as_ever(tmp_path: Path) -> None:
 
 
 def test_a_python_without_graftlet_is_left_in_peace(tmp_path: Path) -> None:
-    environment = {"PYTHONPATH": os.path.dirname(_children.__file__)}
-    finder = (
-        "import sys\n"
-        "class No:\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name.partition('.')[0] == 'graftlet':\n"
-        "            raise ModuleNotFoundError(name, name=name.partition('.')[0])\n"
-        "sys.meta_path.insert(0, No())\n"
-        f"exec(open({_children.__file__.replace('__init__', 'sitecustomize')!r}).read(),"
-        " {'__name__': 'sitecustomize', '__file__': '/nowhere/sitecustomize.py'})\n"
+    write(tmp_path, {"sitecustomize.py": "print('the other')\n"})
+    text = (
+        "import os, runpy, sys\n"
+        "sys.path[:] = [p for p in sys.path if not os.path.isdir(os.path.join(p, 'graftlet'))]\n"
+        f"runpy.run_path({str(HOOK)!r}, run_name='sitecustomize')\n"
+        f"{PATCHED}\n"
     )
-    text = f"import sys; sys.modules['sitecustomize'] = None\ntry:\n    exec({finder!r})\n"
-    text += "except ImportError as error:\n    print(error.name)\n" + PATCHED
-    run = outcome(start([sys.executable, "-c", text], tmp_path, environment={"PYTHONPATH": ""}))
-    assert environment["PYTHONPATH"]
-    assert (run.out, run.err) == (f"sitecustomize\n{NO}", "")
+    run = outcome(start([sys.executable, "-c", text], tmp_path))
+    assert (run.out, run.err) == (f"the other\n{NO}", "")
+
+
+def test_a_broken_graftlet_is_reported_and_the_program_runs(tmp_path: Path) -> None:
+    write(tmp_path, {"sitecustomize.py": "print('the other')\n"})
+    text = (
+        "import runpy, sys\n"
+        "sys.modules['graftlet.patch'] = None\n"
+        "try:\n"
+        f"    runpy.run_path({str(HOOK)!r}, run_name='sitecustomize')\n"
+        "except ImportError as error:\n"
+        "    print(error.name)\n"
+    )
+    run = outcome(start([sys.executable, "-c", text], tmp_path))
+    assert (run.out, run.err) == ("the other\ngraftlet.patch\n", "")

@@ -31,7 +31,7 @@ def executable(path: Path, text: str | bytes) -> str:
     return str(path)
 
 
-# ---- The two entries, and the switch --------------------------------------------------------------
+# ---- The two entries, and the switch -----------------------------------------------------------
 
 
 def test_version(tmp_path: Path) -> None:
@@ -55,13 +55,20 @@ def test_the_installed_command_is_the_same(tmp_path: Path) -> None:
         f"#!{sys.executable}\nimport sys\nfrom graftlet.launch import main\n"
         "if __name__ == '__main__':\n    sys.exit(main())\n",
     )
-    for arguments in (["program.py", "x"], ["-m", "program"], ["nothing.py"], ["-c", "import x"]):
+    for arguments in (
+        ["program.py", "x"],
+        ["-m", "program"],
+        ["nothing.py"],
+        ["-c", "raise KeyboardInterrupt"],
+        ["-c", "import sys; sys.exit('x')"],
+    ):
         plain, other = both(arguments, tmp_path, launcher=[command])
         assert other == plain
 
 
 def test_start_up_imports_next_to_nothing(tmp_path: Path) -> None:
-    code = "import sys; print(sorted(set(sys.modules) & {'argparse', 'logging', 'inspect', 'pathlib'}))"
+    expensive = {"argparse", "asyncio", "logging", "pathlib", "pkgutil", "shutil", "subprocess"}
+    code = f"import sys; print(sorted(set(sys.modules) & {expensive}))"
     run = launched(["-c", code], tmp_path, environment={"GRAFTLET": "0"})
     assert run.out == "[]\n"
 
@@ -74,7 +81,7 @@ def test_a_module_beside_the_script_is_not_taken_for_graftlets(tmp_path: Path) -
     assert (run.out, run.err, run.status) == ("1\n", "", 0)
 
 
-# ---- An installed program -------------------------------------------------------------------------
+# ---- An installed program ----------------------------------------------------------------------
 
 
 def on_path(*directories: Path) -> Mapping[str, str]:
@@ -147,7 +154,7 @@ def test_what_is_not_executable_is_no_program(tmp_path: Path) -> None:
         assert other == plain
 
 
-# ---- Compiled files, other processes, a terminal --------------------------------------------------
+# ---- Compiled files, other processes, a terminal -----------------------------------------------
 
 
 def test_a_compiled_file(tmp_path: Path) -> None:
@@ -209,11 +216,12 @@ def test_a_terminal_gets_a_console(tmp_path: Path) -> None:
 def test_the_directory_may_be_gone(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
-    text = f"import os; os.rmdir({str(gone)!r}); os.execv({sys.executable!r}, [{sys.executable!r}, %s])"
     runs = []
-    for words in ("'-m', 'this'", "'-m', 'graftlet', '-m', 'this'"):
+    for words in (["-m", "this"], ["-m", "graftlet", "-m", "this"]):
         gone.mkdir(exist_ok=True)
-        runs.append(outcome(start([sys.executable, "-c", text % words], gone)))
+        command = [sys.executable, *words]
+        text = f"import os; os.rmdir({str(gone)!r}); os.execv({sys.executable!r}, {command})"
+        runs.append(outcome(start([sys.executable, "-c", text], gone)))
     assert runs[0] == runs[1]
     assert runs[0].status == 0
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-# ---- What the program sees ------------------------------------------------------------------------
+# ---- What the program sees ---------------------------------------------------------------------
 
 # Everything about itself and the interpreter that a program may look at when it begins.
 LOOK = """\
@@ -31,7 +31,8 @@ print(__name__, sys.modules["__main__"].__dict__ is globals(), type(sys.modules[
 for name, value in list(globals().items()):
     print("   ", name, show(value))
 print(sys.argv, sys.path, sys.flags, sys.warnoptions, sys._xoptions, sys.executable)
-print({name: value for name, value in sys.path_importer_cache.items() if "/here" in name})
+if sys.argv[0] != "-c":  # there it depends on whether linecache has been imported
+    print({name: value for name, value in sys.path_importer_cache.items() if "/here" in name})
 print(sys.excepthook is sys.__excepthook__, hasattr(sys, "last_value"), sys.getrecursionlimit())
 print(type(__builtins__), sys.stdin.encoding, sys.stdout.line_buffering)
 def undefined_is_found_at_once(argument: int): pass
@@ -97,7 +98,7 @@ SURROUNDINGS = [
          environment={"PYTHONSAFEPATH": "1"}),
 ]  # fmt: skip
 
-# ---- What the program does with its own module --------------------------------------------------
+# ---- What the program does with its own module -------------------------------------------------
 
 OWN_MODULE = [
     code("pickles its own classes", """\
@@ -180,7 +181,7 @@ y = "\\d"
 """),
 ]  # fmt: skip
 
-# ---- How it ends --------------------------------------------------------------------------------
+# ---- How it ends -------------------------------------------------------------------------------
 
 THROUGH_FUNCTIONS = """\
 class Odd(Exception): pass
@@ -194,6 +195,9 @@ def outer():
 outer()
 """
 
+# Not closed, or the descriptor would be given to the next file that is opened.
+NOT_WRITABLE = "import os\nprint(1)\nos.dup2(os.open(os.devnull, os.O_RDONLY), 1)\n"
+
 ENDS = [
     *(
         code(f"exit with {value}", f"import sys\nprint(1)\nsys.exit({value})\n", status)
@@ -206,10 +210,11 @@ ENDS = [
     code("a traceback with context", THROUGH_FUNCTIONS.format("1 / 0"), 1),
     code("a traceback with cause",
          THROUGH_FUNCTIONS.format("raise ValueError('x') from error"), 1),
-    code("the same error twice", "e = KeyError(1)\ntry:\n    raise e\nexcept KeyError:\n    raise e\n", 1),
+    code("the same error twice",
+         "e = KeyError(1)\ntry:\n    raise e\nexcept KeyError:\n    raise e\n", 1),
     code("an error with the traceback of another",
-         "try:\n    1/0\nexcept ZeroDivisionError as e:\n    raise OSError(2, 'no').with_traceback(e.__traceback__)\n",
-         1),
+         "try:\n    1/0\nexcept ZeroDivisionError as e:\n"
+         "    raise OSError(2, 'no').with_traceback(e.__traceback__)\n", 1),
     code("an error raised in C", "sorted([1, 'x'])\n", 1),
     code("an error that has a bad __str__",
          "class E(Exception):\n    def __str__(self): 1/0\nraise E\n", 1),
@@ -221,7 +226,8 @@ ENDS = [
          {"program.py": "import helper\n", "helper.py": "def f(): import other\nf()\n",
           "other.py": "x = (\n"}, status=1),
     Case("an error in the package of a module", ["-m", "package.module"],
-         {"package/__init__.py": "import nothing_of_that_name\n", "package/module.py": ""}, status=1),
+         {"package/__init__.py": "import nothing_of_that_name\n", "package/module.py": ""},
+         status=1),
     Case("what was printed comes first: a file", ["program.py"],
          {"program.py": "print(1)\n1/0\n"}, merged=True, status=1),
     Case("what was printed comes last: a module", ["-m", "program"],
@@ -230,15 +236,28 @@ ENDS = [
     code("KeyboardInterrupt", "def f(): raise KeyboardInterrupt\nf()\n", -2),
     Case("KeyboardInterrupt in a module", ["-m", "program"],
          {"program.py": "raise KeyboardInterrupt\n"}, status=-2),
-    code("SIGINT", "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nwhile True: pass\n", -2),
+    code("SIGINT",
+         "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nwhile True: pass\n", -2),
+    code("SIGINT while it waits", """\
+import queue, os, signal, threading
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+threading.Timer(0.05, interrupt).start()
+try:
+    queue.Queue().get(timeout=10)
+finally:
+    print("left")
+""", -2, merged=True),
     code("SIGINT ignored",
-         "import os, signal\nsignal.signal(2, signal.SIG_IGN)\nos.kill(os.getpid(), 2)\nprint(1)\n"),
+         "import os, signal\nsignal.signal(2, signal.SIG_IGN)\n"
+         "os.kill(os.getpid(), 2)\nprint(1)\n"),
     code("SIGTERM with a handler",
-         "import os, signal, sys\nsignal.signal(15, lambda *a: sys.exit(7))\nos.kill(os.getpid(), 15)\n"
-         "while True: pass\n", 7),
-    code("standard output is closed", "import os\nprint(1)\nos.close(1)\n", 120),
-    code("standard output is closed, and an error", "import os\nprint(1)\nos.close(1)\n1/0\n", 120),
-    code("standard output is full", "import sys\nsys.stdout = open('/dev/full', 'w')\nprint(1)\n", 120),
+         "import os, signal, sys\nsignal.signal(15, lambda *a: sys.exit(7))\n"
+         "os.kill(os.getpid(), 15)\nwhile True: pass\n", 7),
+    code("standard output is not writable", NOT_WRITABLE, 120),
+    code("standard output is not writable, and an error", NOT_WRITABLE + "1/0\n", 120),
+    code("standard output is full",
+         "import sys\nsys.stdout = open('/dev/full', 'w')\nprint(1)\n", 120),
     code("standard error is gone", "import sys\nsys.stderr = None\n1/0\n", 1),
     code("standard output is odd", "import sys\nsys.stdout = 3\n1/0\n", 120),
     code("atexit", """\
@@ -255,7 +274,8 @@ print("main done")
     code("atexit after an error", """\
 import atexit, sys, traceback
 def late():
-    print(sys.last_type, sys.last_value, "__file__" in globals(), sys.excepthook is sys.__excepthook__)
+    print(sys.last_type, sys.last_value, "__file__" in globals())
+    print(sys.excepthook is sys.__excepthook__)
     print(sys.last_value.__traceback__ is sys.last_traceback)
     print(traceback.format_tb(sys.last_traceback))
 atexit.register(late)
@@ -264,7 +284,9 @@ f()
 """, 1, merged=True),
     code("atexit after an exit", """\
 import atexit, sys
-def late(): print(hasattr(sys, "last_value"), "__file__" in globals(), sys.excepthook is sys.__excepthook__)
+def late():
+    print(hasattr(sys, "last_value"), "__file__" in globals())
+    print(sys.excepthook is sys.__excepthook__)
 atexit.register(late)
 sys.exit(3)
 """, 3, merged=True),
@@ -308,7 +330,8 @@ def hook(kind, value, traceback):
     while traceback is not None:
         names.append(traceback.tb_frame.f_code.co_name)
         traceback = traceback.tb_next
-    print(kind, value, names, sys.excepthook is hook, sys.last_value is value, '__file__' in globals())
+    print(kind, value, names, sys.excepthook is hook, sys.last_value is value)
+    print("__file__" in globals())
     {}
 sys.excepthook = hook
 def f(): {}
@@ -328,7 +351,7 @@ HOOKS = [
          environment={"PYTHONPATH": "site"}, status=1),
 ]  # fmt: skip
 
-# ---- What can't be run --------------------------------------------------------------------------
+# ---- What can't be run -------------------------------------------------------------------------
 
 BROKEN = {
     "an open bracket": "x = (\n",
@@ -372,7 +395,7 @@ MISSING = [
     Case("no module name", ["-m", ""], status=1),
 ]  # fmt: skip
 
-# ---- The bytes of a file ------------------------------------------------------------------------
+# ---- The bytes of a file -----------------------------------------------------------------------
 
 BYTES = [
     Case("latin-1", ["p"], {"p": "# coding: latin-1\nprint(ascii('é'))\n".encode("latin-1")}),
@@ -385,7 +408,7 @@ BYTES = [
     Case("a form feed", ["p"], {"p": b"\x0cprint(1)\n\x0c\nprint(2)\n"}),
 ]  # fmt: skip
 
-# ---- The interpreter goes on --------------------------------------------------------------------
+# ---- The interpreter goes on -------------------------------------------------------------------
 
 INTERACTIVE = [
     Case("-i after an error", ["program.py"], {"program.py": "def f(): 1/0\nf()\n"}, ["-i"],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -343,11 +344,15 @@ def _tell(text: str) -> None:
 
 
 def _gist(detail: str) -> str:
+    """The line of a report that says most: its head, or the exception at the traceback's end."""
     lines = [each for each in detail.strip().splitlines() if each.strip()]
     if not lines:
         return ""
-    head = lines[0] if lines[0].startswith(("HANG", "CRASH", "in ")) else lines[-1]
-    return head.strip()[:160]
+    if lines[0].startswith(("HANG", "CRASH", "in ")) or "Traceback" not in detail:
+        return lines[0].strip()[:160]
+    # An exception's text may have many lines; its first one begins with the type's name.
+    raised = [each for each in lines if re.match(r"[\w.]+(: |$)", each)]
+    return (raised or lines)[-1].strip()[:160]
 
 
 def _indent(text: str) -> str:

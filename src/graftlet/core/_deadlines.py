@@ -13,11 +13,11 @@ always the alarm's top one.
 
 from heapq import heapify, heappop, heappush
 from itertools import count
-from typing import Final, Optional
+from typing import Final, TypeAlias
 
 INFINITY: Final = float("inf")
 
-Armed = Optional[tuple[float, "Armed"]]  # type: ignore[misc] # mypy: recursive alias by design
+Armed: TypeAlias = "tuple[float, Armed] | None"
 
 
 class Alarm:

@@ -8,23 +8,21 @@ This runs only when the hub is about to sleep without a deadline and with no des
 it may be slow.
 """
 
-import signal
 import sys
-from typing import Any, Final
+from typing import Final
 
 from graftlet.core import _original
 from graftlet.core._current import in_main_thread
 from graftlet.core._hub import Hub, Task
+from graftlet.core._signals import program_has_handlers
 
 #: The native threads that graftlet itself keeps: idle ones wake nobody.
 own_threads: Final[set[int]] = set()
-#: The signal handlers that graftlet itself installs; they only raise in main.
-own_handlers: Final[set[Any]] = {signal.default_int_handler}
 
 
 def describe_if_stuck(hub: Hub) -> str | None:
     """The text of a `Deadlock`; None if somebody may still wake this hub."""
-    if not in_main_thread() or _other_threads() or _handlers_installed():
+    if not in_main_thread() or _other_threads() or program_has_handlers():
         return None
     return describe_parked(hub)
 
@@ -34,14 +32,6 @@ def _other_threads() -> bool:
         ident not in own_threads and ident != _original.get_ident()
         for ident in sys._current_frames()
     )
-
-
-def _handlers_installed() -> bool:
-    for number in signal.valid_signals():
-        handler = signal.getsignal(number)
-        if callable(handler) and handler not in own_handlers:
-            return True
-    return False
 
 
 def parked_tasks(hub: Hub) -> list[Task]:

@@ -5,7 +5,21 @@ Rule: three kinds of trouble are three different classes. What the user got wron
 fault of graftlet is an `InternalError`, which asks for a report.
 """
 
-from greenlet import GreenletExit as GreenletExit
+from typing import TypeAlias
+
+from greenlet import GreenletExit
+
+#: What can be thrown at a greenlet: a class or an instance.
+Thrown: TypeAlias = BaseException | type[BaseException]
+
+
+def exception_from(exception: Thrown) -> BaseException:
+    """An instance to raise, from a class or an instance (TypeError if it is neither)."""
+    if isinstance(exception, BaseException):
+        return exception
+    if isinstance(exception, type) and issubclass(exception, BaseException):
+        return exception()
+    raise TypeError(f"an exception (class or instance) is needed, not {exception!r}")
 
 
 class Deadlock(RuntimeError):
@@ -30,3 +44,13 @@ class BlockingCallOnHub(RuntimeError):
 
     Only finalizers and callbacks that the garbage collector or a timer runs there can meet this.
     """
+
+
+__all__ = (
+    "BlockingCallOnHub",
+    "Deadlock",
+    "GreenletExit",
+    "InternalError",
+    "Thrown",
+    "exception_from",
+)

@@ -11,21 +11,23 @@ import sys
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from types import CodeType, TracebackType
-from typing import Any, Final, Optional, Union
+from typing import Any, Final
 
 from greenlet import GreenletExit
 
-from graftlet.core import _original
-from graftlet.core._current import get_hub, per_thread, set_hub_maker
-from graftlet.core._deadlock import describe_if_stuck
+from graftlet.core import _fork, _original
+from graftlet.core._current import get_hub, in_main_thread, per_thread, set_hub_maker
 from graftlet.core._deadlines import INFINITY
+from graftlet.core._deadlock import describe_if_stuck
+from graftlet.core._errors import Thrown, exception_from
 from graftlet.core._hub import Hub, Task, Timer
 from graftlet.core._links import ALWAYS, ON_EXCEPTION, ON_VALUE, Link, Receiver, news_of
+from graftlet.core._signals import take_interrupts
+from graftlet.core._timeout import Timeout
 from graftlet.core._unhandled import report_unhandled
 from graftlet.core._waitqueue import WaitQueue, deadline_after
 
-Thrown = Union[BaseException, type[BaseException]]
-ExcInfo = tuple[type[BaseException], BaseException, Optional[TracebackType]]
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 _NOT_RUNNABLE: Final = "Greenlet is created with a callable, or a subclass overrides _run()"
 
@@ -109,8 +111,8 @@ class Greenlet(Task):
         owner = getattr(function, "__self__", None)
         if owner is not None and not isinstance(owner, type(sys)):
             name = f"{type(owner).__name__}.{name}"
-        shown = [_shorten(repr(argument)) for argument in self.args]
-        shown += [f"{key}={_shorten(repr(argument))}" for key, argument in self.kwargs.items()]
+        shown = [_short_repr(argument) for argument in self.args]
+        shown += [f"{key}={_short_repr(argument)}" for key, argument in self.kwargs.items()]
         return name if self.done else f"{name}({', '.join(shown)})"
 
     def _is_main(self) -> bool:
@@ -132,7 +134,7 @@ class Greenlet(Task):
     @property
     def ident(self) -> int:
         """The thread ident: unique among all that runs; the native thread's for its main greenlet."""
-        return self.hub.thread if self.hub is not None and self.hub.main is self else id(self)
+        return id(self) if self.hub is None else self.hub.ident_of(self)
 
     @property
     def started(self) -> bool:
@@ -211,6 +213,11 @@ class Greenlet(Task):
         get_hub().yield_now()
 
     def _remember_site(self, frame: Any) -> None:
+        # The user's line, not that of spawn_later or of a pool.
+        while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(
+            "graftlet."
+        ):
+            frame = frame.f_back
         self._site = (frame.f_code, frame.f_lasti)
 
     def _run(self, *args: Any, **kwargs: Any) -> Any:
@@ -279,13 +286,16 @@ class Greenlet(Task):
         while self._links:
             self._tell(self._links.pop(0))
 
-    def _report(self, error: BaseException) -> None:
-        hub = self.hub
-        assert hub is not None
-        if isinstance(error, (SystemExit, KeyboardInterrupt)) and hub.main is not self:
+    def _report(self, error: BaseException, where: str = "") -> None:
+        """Somebody must hear of ``error``. Raises nothing: there is more to do at the end."""
+        hub = get_hub() if self.hub is None else self.hub
+        if isinstance(error, (SystemExit, KeyboardInterrupt)):
             hub.throw(hub.main, error)
-        else:
-            report_unhandled(hub, self, error)
+            return
+        try:
+            report_unhandled(hub, self, error, where)
+        except BaseException as failure:
+            hub.throw(hub.main, failure)  # a hook that exits
 
     # -- Joining
 
@@ -333,8 +343,6 @@ class Greenlet(Task):
             Timeout: it has not ended (in time).
         """
         if not self.done and not (block and self.join(timeout)):
-            from graftlet.core._timeout import Timeout
-
             raise Timeout(timeout if block else 0)
         if self._exception is not None:
             raise self._exception.with_traceback(self._traceback)
@@ -369,7 +377,7 @@ class Greenlet(Task):
             return
         if hub.thread != _original.get_ident():
             hub.post(lambda: self._kill_here(thrown))
-        elif hub.current is self:
+        elif hub.is_running(self):
             raise thrown
         else:
             self._kill_here(thrown)
@@ -453,23 +461,19 @@ class Greenlet(Task):
             return
         try:
             receiver(self)
-        except Exception as error:
-            report_unhandled(get_hub(), self, error, f"in the link {receiver!r} of")
+        except BaseException as error:  # whatever it is: the others must be told, too
+            self._report(error, f"in the link {_short_repr(receiver)} of")
 
 
 _making: Final = _original.allocate_lock()
 
 
-def exception_from(exception: Thrown) -> BaseException:
-    """An instance to raise, from a class or an instance (TypeError if it is neither)."""
-    if isinstance(exception, BaseException):
-        return exception
-    if isinstance(exception, type) and issubclass(exception, BaseException):
-        return exception()
-    raise TypeError(f"an exception (class or instance) is needed, not {exception!r}")
-
-
-def _shorten(text: str) -> str:
+def _short_repr(value: object) -> str:
+    try:
+        text = repr(value)
+    except Exception as error:
+        # What is told of a greenlet, its failure above all, must not fail because of an argument.
+        text = f"<{type(value).__name__}, whose repr raises {type(error).__name__}>"
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
@@ -535,7 +539,10 @@ def make_hub() -> Hub:
     """A hub for this native thread, whose main greenlet is the one that runs now."""
     hub = Hub(Greenlet(_main))
     hub.on_stuck = describe_if_stuck
+    if in_main_thread():
+        take_interrupts()
     return hub
 
 
 set_hub_maker(make_hub)
+_fork.begin_anew_in_children()

@@ -18,9 +18,9 @@ CPython maps a fresh 16 KiB arena for every new one and unmaps it at its end, wh
 what the rest of a spawn does. All of them are started by the hub, from its shallow C stack.
 """
 
+import os
 from collections import deque
 from collections.abc import Callable
-from random import Random
 from typing import TYPE_CHECKING, Any, Final, Optional
 
 from greenlet import getcurrent, greenlet
@@ -32,6 +32,7 @@ from graftlet.core._poller import DISTRUST, READING, WRITING, Poller, Watch, def
 
 if TYPE_CHECKING:
     from contextvars import Context
+    from random import Random
 
 
 #: epoll(7) takes milliseconds in an int: 24 days at most. A longer wait is polled again, seconds.
@@ -49,8 +50,9 @@ class Task(Alarm):
     # Invariant: not None exactly while the task is parked and nobody has woken it.
     waiting: object
     timed_out: bool
-    #: Exceptions that will be raised in it, one at each return from `Hub.park`.
-    pending: list[BaseException] | None
+    #: Exceptions that will be raised in it, one at each return from `Hub.park`, and calls (of signal
+    #: handlers) that will be made in it then.
+    pending: list[BaseException | Callable[[], object]] | None
     context: Optional["Context"]
     done: bool
 
@@ -129,6 +131,8 @@ class Worker:
                 assert task is not None
                 raw.gr_context = task.context
                 task.execute()
+                if hub.forked:
+                    os._exit(0)  # as when a process's last thread ends, pthread_exit(3)
                 # Invariant: nothing of a task is left in the worker when it takes the next one.
                 task.raw = task.context = None
                 # The next one that starts in this round may as well start here: it saves two switches.
@@ -197,7 +201,11 @@ class Hub:
         #: who waits for what if not. Set by the floor that knows.
         self.on_stuck: Callable[[Hub], str | None] | None = None
         self.thread = _original.get_ident()
+        #: What ``get_ident`` is in the main greenlet.
+        self.main_ident = self.thread
         self.closed = False
+        #: Whether this is a child process's copy of its parent's hub.
+        self.forked = False
         self._witness: Watch | None = None
         main.hub = self
         main.raw = getcurrent()
@@ -208,6 +216,10 @@ class Hub:
 
     def __repr__(self) -> str:
         return f"<Hub at {id(self):#x} of thread {self.thread}>"
+
+    def ident_of(self, task: Task) -> int:
+        """The thread ident of a task: unique among all that runs."""
+        return self.main_ident if task is self.main else id(task)
 
     # -- The trap
 
@@ -220,7 +232,8 @@ class Hub:
                 only if the task has been put into the run queue by the caller (a mere yield).
             deadline: in the clock's seconds.
 
-        Returns: whether it was woken; False if the deadline passed first.
+        Returns: whether it was woken; False if the deadline passed first. A wake is only a hint to look
+            again: in main it may also mean that a signal handler has run.
 
         Raises: whatever was thrown at the task (kill, time-out, Ctrl-C): then, too, the caller must
             undo what it registered. BlockingCallOnHub, if called on the hub.
@@ -233,13 +246,13 @@ class Hub:
             )
         task = self.current
         if task.pending is not None:
-            raise self._take(task)
+            self._take_pending(task)
         task.raw = raw
         task.waiting = waiting
         if deadline == INFINITY:
             self.raw.switch()
             if task.pending is not None:
-                raise self._take(task)
+                self._take_pending(task)
             return True
         self.deadlines.want(task, deadline)
         self.raw.switch()
@@ -247,7 +260,7 @@ class Hub:
         timed_out = task.timed_out
         task.timed_out = False
         if task.pending is not None:
-            raise self._take(task)
+            self._take_pending(task)
         return not timed_out
 
     def yield_now(self) -> None:
@@ -257,13 +270,20 @@ class Hub:
             self.ready.append(task)
         self.park(None)
 
+    def is_running(self, task: Task) -> bool:
+        """Whether ``task`` is the one that runs now: on the hub itself nobody does."""
+        return self.current is task and getcurrent() is not self.raw
+
     @staticmethod
-    def _take(task: Task) -> BaseException:
-        assert task.pending is not None
-        exception = task.pending.pop(0)
-        if not task.pending:
-            task.pending = None
-        return exception
+    def _take_pending(task: Task) -> None:
+        """Make the calls that wait for ``task`` to run, up to the first exception, which is raised."""
+        while task.pending is not None:
+            pending = task.pending.pop(0)
+            if not task.pending:
+                task.pending = None
+            if isinstance(pending, BaseException):
+                raise pending
+            pending()
 
     def wake(self, task: Task, waiting: object) -> bool:
         """Make ``task`` ready if it is parked in this very wait; says whether it was.
@@ -281,13 +301,30 @@ class Hub:
 
         Only from this hub's own thread.
         """
+        self._interrupt(task, exception)
+
+    def _interrupt(self, task: Task, pending: BaseException | Callable[[], object]) -> None:
         if task.pending is None:
-            task.pending = [exception]
+            task.pending = [pending]
         else:
-            task.pending.append(exception)
+            task.pending.append(pending)
         if task.waiting is not None:
             task.waiting = None
             self.ready.append(task)
+
+    def run_in_main(self, call: Callable[[], object]) -> None:
+        """Have ``call`` made in the main greenlet, at once if that is the one that runs.
+
+        For signal handlers, which CPython calls in whatever greenlet its main thread is in. What the
+        call raises leaves main's wait; otherwise main goes on waiting.
+        """
+        main = self.main
+        if self.current is main and main.waiting is None and getcurrent() is not self.raw:
+            call()
+        else:
+            self._interrupt(main, call)
+            if self.asleep:
+                self.poller.wake()
 
     # -- From other threads and from signal handlers
 
@@ -341,7 +378,7 @@ class Hub:
 
     def _run(self) -> None:
         self.main.raw.switch()  # type: ignore[union-attr] # set by __init__, which waits for this
-        while not self.closed:
+        while True:
             try:
                 self._rounds()
             except BaseException as error:
@@ -349,7 +386,7 @@ class Hub:
                     return  # the end that `close` makes
                 self._loop_failed(error)
 
-    def _rounds(self) -> None:
+    def _rounds(self) -> None:  # noqa: C901, PLR0912 - the one loop, on one screen, by design
         ready = self.ready
         deadlines = self.deadlines
         inbox = self.inbox
@@ -385,6 +422,8 @@ class Hub:
                 timeout: float | None = None
                 if self.idlers:
                     timeout = 0
+                elif self.finishers and self._wake_finishers():
+                    continue
                 elif deadlines.heap and (wanted := deadlines.earliest_wanted()) != INFINITY:
                     timeout = min(max(0, wanted - self.clock()), LONGEST_POLL)
                 elif not self._may_be_woken():
@@ -424,25 +463,43 @@ class Hub:
         for task in idlers:
             self.wake(task, idlers_wait)
 
-    def _may_be_woken(self) -> bool:
-        """Nothing is ready and no deadline is near: is there anybody left who could change that?
+    def _wake_finishers(self) -> bool:
+        """Nothing is ready: let those go on who wait for that, if nothing else can happen any more."""
+        if self._is_watched() or self.external:
+            return False
+        # Their own time-outs are nothing to wait for.
+        for _, _, alarm in self.deadlines.heap:
+            if alarm.deadline != INFINITY and alarm not in self.finishers:
+                return False
+        finishers, self.finishers = self.finishers, []
+        for task in finishers:
+            self.wake(task, finishers_wait)
+        return True
 
-        If not, main gets `Deadlock`. The common answer costs nothing: the last descriptor that was
-        waited for still is.
+    def _is_watched(self) -> bool:
+        """Whether anybody waits for a descriptor.
+
+        The common answer costs nothing: the last one that was waited for still is.
         """
         witness = self._witness
         if witness is None or witness.closed or not (witness.reader or witness.writer):
             self._witness = next(
-                (watch for watch in self.watches.values() if watch.waits(False) or watch.waits(True)),
+                (
+                    watch
+                    for watch in self.watches.values()
+                    if watch.waits(False) or watch.waits(True)
+                ),
                 None,
             )
-        if self._witness is not None or self.external:
+        return self._witness is not None
+
+    def _may_be_woken(self) -> bool:
+        """Nothing is ready and no deadline is near: is there anybody left who could change that?
+
+        If not, main gets `Deadlock`.
+        """
+        if self._is_watched() or self.external:
             return True
-        if self.finishers:
-            finishers, self.finishers = self.finishers, []
-            for task in finishers:
-                self.wake(task, finishers_wait)
-            return False
         report = None if self.on_stuck is None else self.on_stuck(self)
         if report is None or self.inbox:
             return True

@@ -8,14 +8,13 @@ Importing graftlet costs what these imports cost: only modules that the interpre
 anyway, or that are written in C, are imported here. ``socket`` and ``threading`` are not.
 """
 
+import _queue
+import _socket
 import _thread
 import os
 import select as _select
 import time as _time
 from typing import Final
-
-import _queue
-import _socket
 
 monotonic: Final = _time.monotonic
 sleep: Final = _time.sleep

@@ -130,6 +130,13 @@ class Poller(Protocol):
         """Give the descriptors back."""
 
 
+def _above_standard(fd: int) -> int:
+    """A duplicate of ``fd`` that is no standard descriptor."""
+    import fcntl
+
+    return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+
+
 class _Bell:
     """A descriptor that another thread can make readable: eventfd(2), elsewhere a pipe."""
 
@@ -137,7 +144,11 @@ class _Bell:
 
     def __init__(self) -> None:
         if hasattr(os, "eventfd"):
-            self.fd = self._write_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            if self.fd <= 2:
+                low, self.fd = self.fd, _above_standard(self.fd)
+                _original.close(low)
+            self._write_fd = self.fd
         else:  # pragma: no cover - not Linux
             self.fd, self._write_fd = os.pipe()
             os.set_blocking(self.fd, False)
@@ -172,6 +183,11 @@ class EpollPoller:
     def __init__(self) -> None:
         assert _original.epoll is not None
         self._epoll = _original.epoll()
+        if self._epoll.fileno() <= 2:
+            # The program has closed a standard descriptor, and must not find ours in its place.
+            low, fd = self._epoll, _above_standard(self._epoll.fileno())
+            self._epoll = _original.epoll.fromfd(fd)
+            low.close()
         self._bell = _Bell()
         # Edge-triggered: each ring is one event, so the bell never needs to be hushed.
         self._epoll.register(self._bell.fd, IN | EDGE)

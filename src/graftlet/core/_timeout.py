@@ -6,10 +6,10 @@ just had not run yet.
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, TypeVar, Union
+from typing import Any, TypeVar
 
 from graftlet.core._current import get_hub
-from graftlet.core._greenlet import Thrown, exception_from
+from graftlet.core._errors import Thrown, exception_from
 from graftlet.core._hub import Hub, Task, Timer
 
 Result = TypeVar("Result")
@@ -35,7 +35,7 @@ class Timeout(BaseException):
     def __init__(
         self,
         seconds: float | None = None,
-        exception: Union[Thrown, bool, None] = None,
+        exception: Thrown | bool | None = None,
     ) -> None:
         super().__init__()
         if seconds is not None and not isinstance(seconds, (int, float)):
@@ -52,8 +52,8 @@ class Timeout(BaseException):
     @classmethod
     def start_new(
         cls,
-        timeout: Union["Timeout", float, None] = None,
-        exception: Union[Thrown, bool, None] = None,
+        timeout: "Timeout | float | None" = None,
+        exception: Thrown | bool | None = None,
     ) -> "Timeout":
         """Make and start a Timeout; an existing one is started unless it is running already."""
         if isinstance(timeout, Timeout):
@@ -146,7 +146,7 @@ def with_timeout(
     *args: Any,
     timeout_value: Any = ...,
     **kwargs: Any,
-) -> Union[Result, Any]:
+) -> Result | Any:
     """Return ``function(*args, **kwargs)``, given at most ``seconds``.
 
     Args:
@@ -162,5 +162,3 @@ def with_timeout(
         raise
     finally:
         timeout.cancel()
-
-

@@ -35,7 +35,8 @@ def print_unhandled(task: "Greenlet", error: BaseException, where: str = "") -> 
     site = task.spawned_at
     lines.append(f"{type(error).__name__} {where or 'ended'} {task!r}")
     lines.append(f", spawned at {site}\n" if site else "\n")
-    stderr.write("".join(lines))
-    stderr.flush()
-
-
+    try:
+        stderr.write("".join(lines))
+        stderr.flush()
+    except (OSError, ValueError):
+        pass  # full, closed: there is no place left to tell it (PyErr_Display does the same)

@@ -12,8 +12,9 @@ from greenlet import GreenletExit
 
 from graftlet.core import _original
 from graftlet.core._current import blocking_hub, get_hub
-from graftlet.core._greenlet import Greenlet, Thrown, exception_from
-from graftlet.core._hub import Reason, finishers_wait, idlers_wait
+from graftlet.core._errors import Thrown, exception_from
+from graftlet.core._greenlet import Greenlet
+from graftlet.core._hub import Hub, Reason, finishers_wait, idlers_wait
 from graftlet.core._timeout import Timeout
 from graftlet.core._waitqueue import WaitQueue, deadline_after
 
@@ -46,7 +47,13 @@ def sleep(seconds: float = 0) -> None:
     elif seconds <= 0:
         hub.yield_now()
     else:
-        hub.park(sleeping, hub.clock() + seconds)
+        sleep_until(hub, hub.clock() + seconds)
+
+
+def sleep_until(hub: Hub, deadline: float) -> None:
+    """Let the others run until ``deadline``, in the seconds of the hub's clock."""
+    while hub.park(sleeping, deadline):
+        pass  # a signal handler has run
 
 
 def idle() -> None:
@@ -55,13 +62,16 @@ def idle() -> None:
     task = hub.current
     hub.idlers.append(task)
     try:
-        hub.park(idlers_wait)
+        while task in hub.idlers:  # the hub takes it out when it is idle
+            hub.park(idlers_wait)
     finally:
         if task in hub.idlers:
             hub.idlers.remove(task)
 
 
-def spawn_later(seconds: float, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Greenlet:
+def spawn_later(
+    seconds: float, function: Callable[..., Any], /, *args: Any, **kwargs: Any
+) -> Greenlet:
     """As `graftlet.spawn`, but it starts only after ``seconds``."""
     greenlet = Greenlet(function, *args, **kwargs)
     greenlet.start_later(seconds)
@@ -145,9 +155,13 @@ def wait(
         return list(iwait(objects, timeout, count))
     hub = get_hub()
     task = hub.current
+    deadline = deadline_after(timeout)
     hub.finishers.append(task)
     try:
-        return hub.park(finishers_wait, deadline_after(timeout))
+        while task in hub.finishers:  # the hub takes it out when nothing else can run
+            if not hub.park(finishers_wait, deadline):
+                return False
+        return True
     finally:
         if task in hub.finishers:
             hub.finishers.remove(task)

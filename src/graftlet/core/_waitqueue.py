@@ -12,7 +12,7 @@ A greenlet parks in its hub; a native thread without a hub blocks on a native lo
 """
 
 from collections import OrderedDict
-from typing import Final, Optional
+from typing import Final
 
 from graftlet.core import _original
 from graftlet.core._current import blocking_hub
@@ -49,41 +49,44 @@ class Turn:
 
     def park(self, deadline: float = INFINITY) -> bool:
         """Wait to be notified; False if the deadline (of `deadline_after`) passed first."""
-        if self.notified:
-            return True
-        if self._hub is not None:
-            return self._hub.park(self, deadline) or self.notified
+        if self._hub is None:
+            return self._block(deadline)
+        while not self.notified:
+            # True may only mean that a signal handler has run.
+            if not self._hub.park(self, deadline):
+                return self.notified
+        return True
+
+    def _block(self, deadline: float) -> bool:
+        """`park`, in a native thread without a hub."""
         assert self._gate is not None
-        while deadline == INFINITY or not self.notified:
+        while not self.notified:
             left = LONGEST_NATIVE_WAIT
             if deadline != INFINITY:
                 left = min(deadline - _original.monotonic(), left)
                 if left <= 0:
                     return self.notified
-            if self._gate.acquire(True, left):
-                return True
+            self._gate.acquire(True, left)
         return True
 
     def notify(self) -> bool:
-        """Wake the waiter; False if nothing can wake it any more, for its hub is closed.
+        """Wake the waiter, in whatever thread it is; False if it stayed behind in a parent process.
 
-        A waiter that its deadline or a kill has woken just before is notified, too: `park` returns
-        True all the same, and who leaves without using it passes it on (`WaitQueue.leave`).
+        It may be on its way out already, killed or timed out: then `WaitQueue.leave` passes the
+        notification on.
         """
-        hub = self._hub
         self.notified = True
+        hub = self._hub
         if hub is None:
             assert self._gate is not None
             try:
                 self._gate.release()
             except RuntimeError:
                 pass  # open already: an earlier notification came too late to be used
-            return True
-        if hub.closed:
+        elif hub.forked:
             return False
-        assert self._task is not None
-        if hub.thread == _original.get_ident():
-            hub.wake(self._task, self)
+        elif hub.thread == _original.get_ident():
+            self._wake()
         else:
             hub.post(self._wake)
         return True
@@ -136,15 +139,21 @@ class WaitQueue:
         return taken
 
     def wake_one(self) -> bool:
-        """Notify the first waiter that still waits; False if there is none."""
+        """Notify the first waiter; False if there is none."""
         turns = self._turns
         while turns:
             try:
-                turn = turns.popitem(last=False)[0]
-            except KeyError:  # another thread took the last one
-                return False
-            if turn.notify():
-                return True
+                turn = next(iter(turns))
+                del turns[turn]
+            except (StopIteration, KeyError, RuntimeError):
+                continue  # another thread was faster
+            # Invariant: who has taken a turn out notifies it, even if a signal's handler raises here.
+            try:
+                if turn.notify():
+                    return True
+            except BaseException:
+                turn.notify()
+                raise
         return False
 
     def wake_all(self) -> None:
@@ -154,7 +163,7 @@ class WaitQueue:
                 return
 
 
-def deadline_after(timeout: Optional[float]) -> float:
+def deadline_after(timeout: float | None) -> float:
     """The deadline of a wait that begins now.
 
     Args:

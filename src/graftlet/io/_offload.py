@@ -7,6 +7,7 @@ call runs simply leaves: the call itself can't be stopped, its outcome is droppe
 DNS has a pool of its own (`graftlet.io._resolver`), so that slow names can't starve other work.
 """
 
+import os
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
@@ -22,7 +23,7 @@ Result = TypeVar("Result")
 class _Call:
     """One call under way, and who waits for it."""
 
-    __slots__ = ("args", "error", "function", "hub", "kwargs", "task", "value")
+    __slots__ = ("args", "back", "error", "function", "hub", "kwargs", "task", "value")
 
     def __init__(
         self,
@@ -38,6 +39,7 @@ class _Call:
         self.kwargs = kwargs
         self.value: Any = None
         self.error: BaseException | None = None
+        self.back = False
 
     def __repr__(self) -> str:
         name = getattr(self.function, "__qualname__", None) or repr(self.function)
@@ -53,6 +55,7 @@ class _Call:
 
     def _back(self) -> None:
         """On the hub."""
+        self.back = True
         self.hub.external -= 1
         self.hub.wake(self.task, self)
 
@@ -60,13 +63,15 @@ class _Call:
 class NativePool:
     """At most ``size`` native threads that carry out calls for greenlets."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, _again: bool = False) -> None:
         self.size = size
         self._calls: deque[_Call] = deque()
         # One release for each call that waits: idle threads block on it natively.
         self._idle: deque[Any] = deque()
         self._threads = 0
         self._guard = _original.allocate_lock()
+        if hasattr(os, "register_at_fork") and not _again:
+            os.register_at_fork(after_in_child=self._forget_threads)
 
     def call(self, function: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Result:
         """Return ``function(*args, **kwargs)``, carried out in a native thread.
@@ -80,7 +85,8 @@ class NativePool:
         hub.external += 1
         self._calls.append(call)
         self._wake_or_start()
-        hub.park(call)
+        while not call.back:
+            hub.park(call)
         if call.error is not None:
             try:
                 raise call.error
@@ -122,9 +128,9 @@ class NativePool:
             call.carry_out()
             del call
 
-    def forget_threads(self) -> None:
+    def _forget_threads(self) -> None:
         """In the child of a fork: there are no threads here."""
-        self.__init__(self.size)  # type: ignore[misc] # everything begins anew, by design
+        self.__init__(self.size, _again=True)  # type: ignore[misc] # everything begins anew, by design
 
 
 #: For `offload`, and for whatever of the standard library can only block.

@@ -6,9 +6,8 @@ nothing else, so slow names can't starve other offloaded work. Calls and errors 
 ``socket.getaddrinfo`` and its relatives (Modules/socketmodule.c).
 """
 
-from typing import Any, Final
-
 import _socket
+from typing import Any, Final
 
 from graftlet.core import _original
 from graftlet.io._offload import NativePool

@@ -13,7 +13,7 @@ from graftlet.core import _original
 from graftlet.core._current import blocking_hub
 from graftlet.core._deadlines import INFINITY
 from graftlet.core._hub import Hub
-from graftlet.core._waiting import sleeping
+from graftlet.core._waiting import sleep_until
 from graftlet.io._offload import offload
 from graftlet.io._time import Functions
 from graftlet.io._wait import READ, URGENT, WRITE, Readiness, wait_descriptor
@@ -29,8 +29,12 @@ class SelectFunctions(Functions):
         hub = blocking_hub()
         if hub is None or (timeout is not None and not timeout > 0):
             return _original.select(rlist, wlist, xlist, timeout)
-        wanted = [list(rlist), list(wlist), list(xlist)]  # iterators must serve every try
-        ready = _original.select(*wanted, 0)
+        wanted: tuple[Any, Any, Any] = (
+            list(rlist),
+            list(wlist),
+            list(xlist),
+        )  # iterators must serve every try
+        ready = _original.select(*wanted, 0.0)
         if any(ready):
             return ready
         deadline = INFINITY if timeout is None else hub.clock() + timeout
@@ -40,7 +44,7 @@ class SelectFunctions(Functions):
                 fd = each if isinstance(each, int) else each.fileno()
                 events[fd] = events.get(fd, 0) | event
         while wait_for_any(hub, events, deadline):
-            ready = _original.select(*wanted, 0)
+            ready = _original.select(*wanted, 0.0)
             if any(ready):
                 return ready
         return [], [], []
@@ -57,7 +61,8 @@ def wait_for_any(hub: Hub, events: dict[int, int], deadline: float) -> bool:
         events: for each descriptor what is waited for.
     """
     if not events:
-        return hub.park(sleeping, deadline)
+        sleep_until(hub, deadline)
+        return False
     if not Readiness.exists:
         # Only Linux can watch descriptors by a descriptor: elsewhere a native thread does.
         left = None if deadline == INFINITY else max(0, deadline - hub.clock())
@@ -77,7 +82,7 @@ class Poll:
 
     def __init__(self) -> None:
         assert _original.poll is not None
-        self._poll = _original.poll()
+        self._poll: Any = _original.poll()
         self._events: dict[int, int] = {}
 
     def register(
@@ -100,11 +105,9 @@ class Poll:
     def poll(self, timeout: Any = None, /) -> list[tuple[int, int]]:
         """Pairs of descriptor and events, waiting ``timeout`` milliseconds (None, negative: for ever)."""
         hub = blocking_hub()
-        if hub is None or timeout == 0:
-            return self._poll.poll(timeout)
-        if timeout is not None and not isinstance(timeout, (int, float)):
-            return self._poll.poll(timeout)  # a TypeError
-        ready = self._poll.poll(0)
+        if hub is None or timeout == 0 or not _is_duration(timeout):
+            return cast("list[tuple[int, int]]", self._poll.poll(timeout))  # checks the argument
+        ready: list[tuple[int, int]] = self._poll.poll(0)
         if ready:
             return ready
         deadline = INFINITY
@@ -113,6 +116,10 @@ class Poll:
         while not ready and wait_for_any(hub, self._events, deadline):
             ready = self._poll.poll(0)
         return ready
+
+
+def _is_duration(timeout: object) -> bool:
+    return timeout is None or isinstance(timeout, (int, float))
 
 
 def _number(fd: Any) -> int:
@@ -164,17 +171,15 @@ class epoll:  # noqa: N801 - the name that select.epoll has
     def poll(self, timeout: Any = None, maxevents: int = -1) -> list[tuple[int, int]]:
         """Pairs of descriptor and events, waiting ``timeout`` seconds (None, negative: for ever)."""
         hub = blocking_hub()
-        if hub is None or timeout == 0:
+        if hub is None or timeout == 0 or not _is_duration(timeout):
             return cast("list[tuple[int, int]]", self._epoll.poll(timeout, maxevents))
-        if timeout is not None and not isinstance(timeout, (int, float)):
-            return cast("list[tuple[int, int]]", self._epoll.poll(timeout, maxevents))
-        ready = self._epoll.poll(0, maxevents)
+        ready: list[tuple[int, int]] = self._epoll.poll(0, maxevents)
         if ready:
-            return cast("list[tuple[int, int]]", ready)
+            return ready
         deadline = INFINITY if timeout is None or timeout < 0 else hub.clock() + timeout
         while not ready and wait_descriptor(hub, self._epoll.fileno(), READ, deadline):
             ready = self._epoll.poll(0, maxevents)
-        return cast("list[tuple[int, int]]", ready)
+        return ready
 
 
 functions: Final = SelectFunctions()

@@ -17,13 +17,15 @@ Rules:
 * In a non-blocking socket, and in a native thread without a hub, the original method does it all.
 """
 
+import _socket
+# mypy: disable-error-code="no-any-return"
+# What C returns is passed on as it is: typeshed's stubs of C's own methods lack several of these.
+
 import errno
 import os
 from operator import index
-from socket import socket
-from typing import Any, Final
-
-import _socket
+from socket import socket as socket_class
+from typing import Any, Final, TypeAlias
 
 from graftlet.core import _original
 from graftlet.core._current import blocking_hub, per_thread
@@ -34,7 +36,10 @@ from graftlet.io._offload import pool
 from graftlet.io._resolver import resolved
 from graftlet.io._wait import READ, WRITE, closed_meanwhile, wait_descriptor, wait_watch
 
-_C: Final = _original.socket
+#: A ``socket.socket``. Its type stubs know neither ``_closed`` nor ``_io_refs``.
+Socket: TypeAlias = Any
+
+_C: Final[Any] = _original.socket
 _DONTWAIT: Final[int] = _socket.MSG_DONTWAIT
 _WAITALL: Final[int] = getattr(_socket, "MSG_WAITALL", 0)
 _SOCK_NONBLOCK: Final[int] = getattr(_socket, "SOCK_NONBLOCK", 0)
@@ -48,18 +53,18 @@ _recv: Final = _C.recv
 _recv_into: Final = _C.recv_into
 _recvfrom: Final = _C.recvfrom
 _recvfrom_into: Final = _C.recvfrom_into
-_recvmsg: Final = getattr(_C, "recvmsg", None)
-_recvmsg_into: Final = getattr(_C, "recvmsg_into", None)
+_recvmsg: Final[Any] = getattr(_C, "recvmsg", None)
+_recvmsg_into: Final[Any] = getattr(_C, "recvmsg_into", None)
 _send: Final = _C.send
 _sendall: Final = _C.sendall
 _sendto: Final = _C.sendto
-_sendmsg: Final = getattr(_C, "sendmsg", None)
+_sendmsg: Final[Any] = getattr(_C, "sendmsg", None)
 _accept: Final = _C._accept
 _connect: Final = _C.connect
 _connect_ex: Final = _C.connect_ex
 _bind: Final = _C.bind
-_python_close: Final = socket.close
-_python_detach: Final = socket.detach
+_python_close: Final = socket_class.close
+_python_detach: Final = socket_class.detach
 # What the C type's members say, past the enum-making properties of class socket.socket.
 _family: Final = _C.__dict__["family"].__get__
 _type: Final = _C.__dict__["type"].__get__
@@ -94,11 +99,11 @@ class SocketState(Watch):
         self.shadow.detach()
 
 
-def state_of(self: socket) -> SocketState | None:
+def state_of(self: Socket) -> SocketState | None:
     """The state of an open socket, made at the first use; None if the socket is closed."""
     state = self._closed
     if state.__class__ is SocketState:
-        return state  # type: ignore[return-value] # what lies in the slot is our own
+        return state
     fd = _fileno(self)
     if fd < 0:
         return None
@@ -107,7 +112,7 @@ def state_of(self: socket) -> SocketState | None:
     return made
 
 
-def wait(self: socket, state: SocketState, writing: bool, deadline: float) -> float:
+def wait(self: Socket, state: SocketState, writing: bool, deadline: float) -> float:
     """Park until it is worth while to try again.
 
     Args:
@@ -165,7 +170,7 @@ def _note(state: SocketState, edges: int, empty: bool) -> None:
         state.drained = edges
 
 
-def recv(self: socket, bufsize: int, flags: int = 0, /) -> bytes:
+def recv(self: Socket, bufsize: int, flags: int = 0, /) -> bytes:
     """``socket.recv``."""
     if bufsize.__class__ is not int:
         bufsize = index(bufsize)
@@ -194,7 +199,7 @@ def recv(self: socket, bufsize: int, flags: int = 0, /) -> bytes:
             return _recv(self, bufsize, flags)
 
 
-def recv_into(self: socket, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+def recv_into(self: Socket, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
     """``socket.recv_into``."""
     if flags & _WAITALL:
         return _wait_for_all(self, _recv_into, buffer, nbytes, flags)
@@ -219,7 +224,7 @@ def recv_into(self: socket, buffer: Any, nbytes: int = 0, flags: int = 0) -> int
             return _recv_into(self, buffer, nbytes, flags)
 
 
-def _wait_for_all(self: socket, method: Any, *args: Any) -> Any:
+def _wait_for_all(self: Socket, method: Any, *args: Any) -> Any:
     """MSG_WAITALL and MSG_DONTWAIT exclude each other: a native thread can wait for all of it."""
     if _gettimeout(self) == 0:
         return method(self, *args)
@@ -230,7 +235,7 @@ def _size(data: Any) -> int:
     return len(data) if data.__class__ is bytes else memoryview(data).nbytes
 
 
-def recvfrom(self: socket, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]:
+def recvfrom(self: Socket, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]:
     """``socket.recvfrom``."""
     state = state_of(self)
     deadline = 0.0
@@ -243,9 +248,7 @@ def recvfrom(self: socket, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]
     return _recvfrom(self, bufsize, flags)
 
 
-def recvfrom_into(
-    self: socket, buffer: Any, nbytes: int = 0, flags: int = 0
-) -> tuple[int, Any]:
+def recvfrom_into(self: Socket, buffer: Any, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
     """``socket.recvfrom_into``."""
     state = state_of(self)
     deadline = 0.0
@@ -259,7 +262,7 @@ def recvfrom_into(
 
 
 def recvmsg(
-    self: socket, bufsize: int, ancbufsize: int = 0, flags: int = 0, /
+    self: Socket, bufsize: int, ancbufsize: int = 0, flags: int = 0, /
 ) -> tuple[bytes, list[Any], int, Any]:
     """``socket.recvmsg``."""
     state = state_of(self)
@@ -274,7 +277,7 @@ def recvmsg(
 
 
 def recvmsg_into(
-    self: socket, buffers: Any, ancbufsize: int = 0, flags: int = 0, /
+    self: Socket, buffers: Any, ancbufsize: int = 0, flags: int = 0, /
 ) -> tuple[int, list[Any], int, Any]:
     """``socket.recvmsg_into``."""
     buffers = list(buffers)  # an iterator must serve every try
@@ -289,7 +292,7 @@ def recvmsg_into(
     return _recvmsg_into(self, buffers, ancbufsize, flags)
 
 
-def send(self: socket, data: Any, flags: int = 0, /) -> int:
+def send(self: Socket, data: Any, flags: int = 0, /) -> int:
     """``socket.send``."""
     state = self._closed
     if state.__class__ is not SocketState and (state := state_of(self)) is None:
@@ -303,7 +306,7 @@ def send(self: socket, data: Any, flags: int = 0, /) -> int:
                 return _send(self, data, flags)
 
 
-def sendall(self: socket, data: Any, flags: int = 0, /) -> None:
+def sendall(self: Socket, data: Any, flags: int = 0, /) -> None:
     """``socket.sendall``: the time-out is that of the whole call, as in C."""
     state = self._closed
     if state.__class__ is not SocketState and (state := state_of(self)) is None:
@@ -327,7 +330,7 @@ def sendall(self: socket, data: Any, flags: int = 0, /) -> None:
     return None
 
 
-def sendto(self: socket, data: Any, *flags_and_address: Any) -> int:
+def sendto(self: Socket, data: Any, *flags_and_address: Any) -> int:
     """``socket.sendto(data, address)`` and ``socket.sendto(data, flags, address)``."""
     state = state_of(self)
     if state is None or len(flags_and_address) not in (1, 2):
@@ -346,7 +349,7 @@ def sendto(self: socket, data: Any, *flags_and_address: Any) -> int:
 
 
 def sendmsg(
-    self: socket, buffers: Any, ancdata: Any = (), flags: int = 0, address: Any = None, /
+    self: Socket, buffers: Any, ancdata: Any = (), flags: int = 0, address: Any = None, /
 ) -> int:
     """``socket.sendmsg``."""
     buffers = list(buffers)  # iterators must serve every try
@@ -364,7 +367,7 @@ def sendmsg(
     return _sendmsg(self, buffers, ancdata, flags, address)
 
 
-def accept_descriptor(self: socket) -> tuple[int, Any]:
+def accept_descriptor(self: Socket) -> tuple[int, Any]:
     """``socket._accept``, which ``socket.accept`` (in Python) stands on."""
     state = state_of(self)
     deadline = 0.0
@@ -385,7 +388,7 @@ def accept_descriptor(self: socket) -> tuple[int, Any]:
     return _accept(self)
 
 
-def connect(self: socket, address: Any, /) -> None:
+def connect(self: Socket, address: Any, /) -> None:
     """``socket.connect``."""
     error = _connected(self, address)
     if error is None:
@@ -397,13 +400,13 @@ def connect(self: socket, address: Any, /) -> None:
     return None
 
 
-def connect_ex(self: socket, address: Any, /) -> int:
+def connect_ex(self: Socket, address: Any, /) -> int:
     """``socket.connect_ex``; a time-out is EAGAIN, as in C."""
     error = _connected(self, address)
     return _connect_ex(self, address) if error is None else error
 
 
-def _connected(self: socket, address: Any) -> int | None:
+def _connected(self: Socket, address: Any) -> int | None:
     """Connect; returns the errno. EWOULDBLOCK: time-out. None: the original method must do it."""
     state = state_of(self)
     timeout = _gettimeout(self)
@@ -442,12 +445,12 @@ def _connected(self: socket, address: Any) -> int | None:
             return 0
 
 
-def bind(self: socket, address: Any, /) -> None:
+def bind(self: Socket, address: Any, /) -> None:
     """``socket.bind``: only a host's name could block."""
     _bind(self, resolved(_family(self), address))
 
 
-def release(self: socket) -> None:
+def release(self: Socket) -> None:
     """The descriptor is about to be closed or given away: nobody may wait for it any more."""
     state = self._closed
     if state.__class__ is not SocketState:
@@ -466,7 +469,7 @@ def release(self: socket) -> None:
     self._closed = state.marked_closed
 
 
-def close(self: socket) -> None:
+def close(self: Socket) -> None:
     """``socket.close``: the descriptor is closed when no file made by makefile() needs it any more."""
     state = self._closed
     if state.__class__ is not SocketState:
@@ -475,13 +478,13 @@ def close(self: socket) -> None:
         _python_close(self)  # only marks it
         assert isinstance(state, SocketState)
         state.marked_closed = True
-        self._closed = state  # type: ignore[assignment] # true, and found by those files
+        self._closed = state  # true, and found by those files
         return None
     release(self)
     return _python_close(self)
 
 
-def detach(self: socket) -> int:
+def detach(self: Socket) -> int:
     """``socket.detach``."""
     release(self)
     return _python_detach(self)

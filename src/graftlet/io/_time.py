@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from graftlet.core import _original
 from graftlet.core._current import blocking_hub
-from graftlet.core._waiting import sleeping
+from graftlet.core._waiting import sleep_until
 
 
 class Functions:
@@ -36,16 +36,15 @@ class TimeFunctions(Functions):
 
         Raises: ValueError, TypeError, OverflowError: as ``time.sleep``.
         """
-        if seconds.__class__ is not float and seconds.__class__ is not int:
-            if not isinstance(seconds, (float, int)):
-                seconds = index(seconds)
+        if seconds.__class__ is not float and not isinstance(seconds, (float, int)):
+            seconds = index(seconds)
         hub = blocking_hub()
         if hub is None or not 0 <= seconds <= LONGEST_SLEEP:
             _original.sleep(seconds)  # raises, unless this thread simply blocks
         elif seconds == 0:
             hub.yield_now()
         else:
-            hub.park(sleeping, hub.clock() + seconds)
+            sleep_until(hub, hub.clock() + seconds)
 
 
 #: What ``time.sleep`` accepts, about: longer ones are an OverflowError there.

@@ -17,8 +17,7 @@ from __future__ import annotations
 
 import sys
 
-from graftlet.launch._command import HELP, UsageError, parse
-from graftlet.launch._run import run
+from graftlet.launch import _command, _run
 
 __all__ = ("main",)
 
@@ -36,15 +35,15 @@ def main(argv: list[str] | None = None) -> None:
         it without the launcher's frames.
     """
     try:
-        command = parse(sys.argv[1:] if argv is None else argv)
-    except UsageError as error:
+        command = _command.parse(sys.argv[1:] if argv is None else argv)
+    except _command.UsageError as error:
         sys.stderr.write(f"graftlet: {error}\n")
         sys.exit(2)
     if command.kind == "help":
-        sys.stdout.write(HELP)
+        sys.stdout.write(_command.HELP)
     elif command.kind == "version":
         from importlib.metadata import version
 
         sys.stdout.write(f"graftlet {version('graftlet')}\n")
     else:
-        run(command)
+        _run.run(command)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from types import CodeType, ModuleType
     from typing import Final
 
-# When the module of a file loses its ``__file__`` (see forget_file): before an uncaught exception is
-# reported, or after that and not at all if the exception is SystemExit. Can go with 3.13.
+# When the module of a file loses its ``__file__`` (see forget_file): before an uncaught exception
+# is reported, or after that, and not at all if it is SystemExit. Can go with 3.13.
 FORGETS_FIRST: Final = sys.version_info >= (3, 14)
 
 

@@ -45,7 +45,7 @@ def installed_program(name: str) -> str | None:
         return None
     foreign = None
     for candidate in _candidates(name):
-        if not (os.path.isfile(candidate) and os.access(candidate, os.X_OK)):
+        if not (os.path.isfile(candidate) and os.access(candidate, os.R_OK | os.X_OK)):
             continue
         if _is_python(candidate):
             return candidate

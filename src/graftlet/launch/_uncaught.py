@@ -5,6 +5,10 @@ the status of an interrupt (the process ends by SIGINT), ``python -i``. All that
 to cut the traceback back to the program's part at the last moment, when ``sys.excepthook`` is
 called. On its way to the interpreter the exception gets one entry more from each of the
 launcher's frames, so it can't be done any earlier.
+
+After an interrupt the runtime's frames at the other end go as well: it is where Ctrl-C happened to
+find the program, and under plain ``python`` that is a call into C, without a frame. For any other
+exception they stay: they may be what is to be found out.
 """
 
 from __future__ import annotations
@@ -28,6 +32,8 @@ def hide_launcher(
     """
     if isinstance(error, SystemExit) and not sys.flags.inspect:
         return  # never reaches a hook
+    if isinstance(error, KeyboardInterrupt):
+        _leave_runtime(program)
     hook = getattr(sys, "excepthook", sys.__excepthook__)
 
     def without_launcher(
@@ -55,3 +61,15 @@ def hide_launcher(
             afterwards()
 
     sys.excepthook = without_launcher
+
+
+def _leave_runtime(traceback: TracebackType | None) -> None:
+    """End ``traceback`` at its last entry that is not graftlet's."""
+    last = None
+    while traceback is not None:
+        name = traceback.tb_frame.f_globals.get("__name__")
+        if not (isinstance(name, str) and name.startswith("graftlet.")):
+            last = traceback
+        traceback = traceback.tb_next
+    if last is not None:
+        last.tb_next = None

@@ -52,7 +52,7 @@ def patch_all(**groups: bool) -> Report:
 
     Args:
         groups: the name of a group and False leaves it alone: ``patch_all(threading=False)``. The names:
-            ``time``, ``select``, ``dns``, ``socket``, ``threading``, ``queue``.
+            ``time``, ``select``, ``dns``, ``socket``, ``signal``, ``threading``, ``queue``.
 
     Returns: what was replaced, rebound and converted, and what could not be reached.
 
@@ -92,10 +92,18 @@ def patch(*names: str) -> Report:
         objects = _convert.existing(new)
         report.converted = [_convert.describe(old) for old, _ in objects.values()]
         report.rebound, report.unreached = rebind({**mapping, **objects})
+        for name in new:
+            _settle(name, True)
         report.warnings = _combination_warnings()
     for text in report.warnings:
         warnings.warn(text, RuntimeWarning, stacklevel=3)
     return report
+
+
+def _settle(name: str, patched: bool) -> None:
+    settle = GROUPS[name].settle
+    if settle is not None:
+        settle(patched)
 
 
 def _combination_warnings() -> list[str]:
@@ -114,6 +122,7 @@ def unpatch_all() -> Report:
         report = Report()
         mapping: dict[int, tuple[Any, Any]] = {}
         for name in reversed(list(_state.applied)):
+            _settle(name, False)
             for applied in reversed(_state.applied.pop(name)):
                 applied.undo()
                 change = applied.change

@@ -3,46 +3,61 @@
 Rule: nothing is left unpatched in silence. The report is data; ``str`` of it is for people.
 """
 
-from dataclasses import dataclass, field
 from typing import Any
 
 
-@dataclass(frozen=True)
 class Place:
-    """Somewhere in the program that refers to something patched."""
+    """Somewhere in the program that refers to something patched.
 
-    where: str
-    value: Any = field(default=None, compare=False)
+    Attributes:
+        where: module and name, with file and line where they are known.
+        value: what it still holds, if it could not be changed; else None.
+    """
+
+    __slots__ = ("value", "where")
+
+    def __init__(self, where: str, value: Any = None) -> None:
+        self.where = where
+        self.value = value
+
+    def __repr__(self) -> str:
+        return f"Place({str(self)!r})"
 
     def __str__(self) -> str:
         return self.where if self.value is None else f"{self.where} holds {self.value!r}"
 
 
-@dataclass
 class Report:
-    """What one call of `graftlet.patch_all` has done."""
+    """What one call of `graftlet.patch_all` has done.
 
-    #: The names of the groups that are patched now.
-    groups: list[str] = field(default_factory=list)
-    #: What was replaced, each as ``module.name``.
-    replaced: list[str] = field(default_factory=list)
-    #: Other references to these that were rebound.
-    rebound: list[Place] = field(default_factory=list)
-    #: Objects made before (locks, queues, selectors) that are cooperative now.
-    converted: list[str] = field(default_factory=list)
-    #: References that could not be changed: code that uses these still blocks.
-    unreached: list[Place] = field(default_factory=list)
-    #: Combinations of groups that can't work well.
-    warnings: list[str] = field(default_factory=list)
-    #: True if all had been patched before, so that nothing was done.
-    already: bool = False
+    Attributes:
+        groups: the names of the groups that are patched now.
+        replaced: what was replaced, each as ``module.name``.
+        rebound: other references to these that were rebound.
+        converted: objects made before (locks, queues, selectors) that are cooperative now.
+        unreached: references that could not be changed: code that uses these still blocks.
+        warnings: combinations of groups that can't work well.
+        already: True if all had been patched before, so that nothing was done.
+    """
+
+    def __init__(self) -> None:
+        self.groups: list[str] = []
+        self.replaced: list[str] = []
+        self.rebound: list[Place] = []
+        self.converted: list[str] = []
+        self.unreached: list[Place] = []
+        self.warnings: list[str] = []
+        self.already = False
 
     def __str__(self) -> str:
         if self.already:
             return f"graftlet: patched already: {', '.join(self.groups)}"
         lines = [
-            f"graftlet: patched {', '.join(self.groups)}: {len(self.replaced)} names replaced, "
-            f"{len(self.rebound)} other references rebound, {len(self.converted)} objects converted"
+            (
+                f"graftlet: patched {', '.join(self.groups)}: "
+                f"{len(self.replaced)} names replaced, {len(self.rebound)} other references rebound, "
+                f"{len(self.converted)} objects converted"
+            )
         ]
         lines += [f"  warning: {warning}" for warning in self.warnings]
         lines += [f"  out of reach: {place}" for place in self.unreached]

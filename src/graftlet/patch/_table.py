@@ -14,37 +14,56 @@ Two kinds:
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Final
 
 
-@dataclass(frozen=True)
 class Change:
     """One attribute of ``owner`` (a module, or a class for a method) and what takes its place."""
 
-    owner: Any
-    name: str
-    replacement: Any
-    #: Whether other references to the original must be found and rebound, too.
-    sweep: bool = True
+    __slots__ = ("name", "owner", "replacement", "sweep")
+
+    def __init__(self, owner: Any, name: str, replacement: Any, sweep: bool = True) -> None:
+        self.owner = owner
+        self.name = name
+        self.replacement = replacement
+        #: Whether other references to the original must be found and rebound, too.
+        self.sweep = sweep
 
     def __str__(self) -> str:
-        owner = getattr(self.owner, "__name__", repr(self.owner))
-        module = getattr(self.owner, "__module__", None)
-        return f"{module}.{owner}.{self.name}" if module else f"{owner}.{self.name}"
+        owner = self.owner
+        where = owner.__name__
+        if isinstance(owner, type):
+            where = f"{owner.__module__}.{where}"
+        return f"{where}.{self.name}"
 
 
-@dataclass(frozen=True)
 class Group:
-    """What one flag of `graftlet.patch_all` stands for."""
+    """What one flag of `graftlet.patch_all` stands for.
 
-    name: str
-    #: For people: what becomes cooperative.
-    what: str
-    find: Callable[[], list[Change]] = field(repr=False)
-    #: The groups without which this one can't work, and why.
-    needs: dict[str, str] = field(default_factory=dict)
+    Args:
+        name: the flag.
+        what: for people: what becomes cooperative.
+        find: makes the list of changes; imports what it needs.
+        settle: called after patching and before un-patching, with True and False.
+        needs: the groups without which this one can't work, and why.
+    """
+
+    __slots__ = ("find", "name", "needs", "settle", "what")
+
+    def __init__(
+        self,
+        name: str,
+        what: str,
+        find: Callable[[], list[Change]],
+        settle: Callable[[bool], object] | None = None,
+        needs: dict[str, str] | None = None,
+    ) -> None:
+        self.name = name
+        self.what = what
+        self.find = find
+        self.settle = settle
+        self.needs = needs or {}
 
 
 def _names(module_name: str, functions: Any, *names: str) -> list[Change]:
@@ -152,6 +171,21 @@ def _threading() -> list[Change]:
     return changes
 
 
+def _signal() -> list[Change]:
+    from graftlet.patch._signals import functions
+
+    return _names("_signal", functions, "signal", "getsignal", "pause")
+
+
+def _settle_signals(patched: bool) -> None:
+    """The handlers that are installed already run in main, too."""
+    from graftlet.core._current import in_main_thread
+    from graftlet.core._signals import rewrap_all, unwrapped, wrapped
+
+    if in_main_thread():
+        rewrap_all(wrapped if patched else unwrapped)
+
+
 def _queue() -> list[Change]:
     import _queue
 
@@ -167,12 +201,15 @@ GROUPS: Final = {
         Group("select", "select.select, poll and epoll, and the selectors above them", _select),
         Group("dns", "socket.getaddrinfo and its relatives, in native threads", _dns),
         Group("socket", "the methods of socket.socket that block", _socket),
+        Group("signal", "handlers run in the main greenlet; pause", _signal, _settle_signals),
         Group("threading", "threads as greenlets, locks, thread-local data", _threading),
         Group(
             "queue",
             "queue.SimpleQueue (the other queues stand on threading)",
             _queue,
-            {"threading": "a SimpleQueue blocks the greenlet, a native thread would not be woken"},
+            needs={
+                "threading": "a SimpleQueue blocks the greenlet, a native thread would not be woken"
+            },
         ),
     )
 }

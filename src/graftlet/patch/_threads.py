@@ -6,6 +6,7 @@ greenlet of a native thread has that thread's ident. What the C code does at a t
 sentinel lock of 3.10 to 3.12, set the handle of 3.13 and later) happens at the greenlet's end.
 """
 
+import os
 import sys
 import weakref
 from collections.abc import Callable
@@ -54,7 +55,7 @@ class ThreadGreenlet(Greenlet):
             pass  # as thread_run in Modules/_threadmodule.c: it ends this thread only
         except BaseException as error:
             sys.unraisablehook(
-                SimpleNamespace(  # type: ignore[arg-type] # its C type can't be made from Python
+                SimpleNamespace(
                     exc_type=type(error),
                     exc_value=error,
                     exc_traceback=error.__traceback__,
@@ -85,13 +86,14 @@ _joined_at_exit: Final[dict["ThreadHandle", None]] = {}
 class ThreadHandle:
     """As ``_thread._ThreadHandle`` of Python 3.13 and newer."""
 
-    __slots__ = ("__weakref__", "_done", "_joiners", "_native", "_thread", "ident")
+    __slots__ = ("__weakref__", "_done", "_joiners", "_native", "_process", "_thread", "ident")
 
     def __init__(self) -> None:
         #: The thread's ident; 0 before it is started.
         self.ident = 0
         self._done = False
         self._joiners = WaitQueue()
+        self._process = os.getpid()
         # Weak: a handle that is kept must not keep what the thread left behind.
         self._thread: weakref.ref[ThreadGreenlet] | None = None
         #: The handle of a thread that was native before patching.
@@ -110,8 +112,12 @@ class ThreadHandle:
         return self
 
     def is_done(self) -> bool:
-        """Whether the thread has ended."""
-        return self._done or (self._native is not None and bool(self._native.is_done()))
+        """Whether the thread has ended; in the child of a fork all have but the one that forked."""
+        return (
+            self._done
+            or (self._native is not None and bool(self._native.is_done()))
+            or (self._process != os.getpid() and self.ident != functions.get_ident())
+        )
 
     def _set_done(self) -> None:
         self._done = True
@@ -213,7 +219,7 @@ class ThreadFunctions(Functions):
         except AttributeError:
             return _original.get_ident()
         task = hub.current
-        return hub.thread if task is hub.main else id(task)
+        return hub.main_ident if task is hub.main else id(task)
 
     def set_name(self, name: str, /) -> None:
         """As ``_thread.set_name``: a greenlet has no native name, and the thread keeps its own."""
@@ -222,7 +228,8 @@ class ThreadFunctions(Functions):
 
     def _count(self) -> int:
         """As ``_thread._count``: the threads started by ``_thread`` that run."""
-        return native_count() + len(_live)
+        native: int = native_count()
+        return native + len(_live)
 
 
 def _start(
@@ -245,6 +252,18 @@ def _native(name: str) -> Any:
 
     return getattr(_thread, name, None)
 
+
+def _begin_anew() -> None:
+    """In the child of a fork: only the thread that forked is left."""
+    me = functions.get_ident()
+    for thread in [each for each in _live if each.ident != me]:
+        _live.discard(thread)
+    for handle in [each for each in _joined_at_exit if each.ident != me]:
+        _joined_at_exit.pop(handle)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
 
 native_shutdown: Final = _native("_shutdown")
 native_set_name: Final = _native("set_name")

@@ -59,7 +59,9 @@ class local:  # noqa: N801 - the name that threading.local has
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "__dict__":
-            raise AttributeError(f"{type(self).__name__!r} object attribute '__dict__' is read-only")
+            raise AttributeError(
+                f"{type(self).__name__!r} object attribute '__dict__' is read-only"
+            )
         space = _space(self)
         if name in _data_descriptors(type(self)):
             object.__setattr__(self, name, value)
@@ -68,7 +70,9 @@ class local:  # noqa: N801 - the name that threading.local has
 
     def __delattr__(self, name: str) -> None:
         if name == "__dict__":
-            raise AttributeError(f"{type(self).__name__!r} object attribute '__dict__' is read-only")
+            raise AttributeError(
+                f"{type(self).__name__!r} object attribute '__dict__' is read-only"
+            )
         space = _space(self)
         if name in _data_descriptors(type(self)):
             object.__delattr__(self, name)

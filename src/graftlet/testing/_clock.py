@@ -6,6 +6,7 @@ never jumps over what comes from outside: not while native calls are under way, 
 thread has posted something, not if a descriptor has become ready.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -122,11 +123,8 @@ class WatchingPoller(WrappedPoller):
     """Notes the longest time for which one greenlet kept all others from running.
 
     Real time is meant, whatever the hub's clock is. Time in which nobody else was there to be kept from
-    running doesn't count, nor does time in which the operating system ran somebody else.
+    running doesn't count, nor does time in which the operating system ran some other process.
     """
-
-    #: A thread that neither waited nor was on a processor for this part of the time was preempted.
-    _BUSY: Final = 0.5
 
     def __init__(self, hub: Hub) -> None:
         super().__init__(hub)
@@ -150,10 +148,13 @@ class WatchingPoller(WrappedPoller):
 
     def _note(self, before: "_Usage") -> None:
         now = _Usage()
-        wall = now.wall - before.wall
-        preempted = now.waits == before.waits and now.busy - before.busy < wall * self._BUSY
-        if wall > self.longest and not preempted:
-            self.longest = wall
+        # Who waited natively is answerable for all of the time, who only computed for his own part.
+        if now.waits > before.waits:
+            blocked = now.wall - before.wall
+        else:
+            blocked = now.busy - before.busy
+        if blocked > self.longest:
+            self.longest = blocked
             self.culprit = repr(self._hub.current)
 
 
@@ -168,6 +169,6 @@ class _Usage:
         usage = resource.getrusage(getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF))
         #: Real time and processor time, seconds.
         self.wall = _original.monotonic()
-        self.busy = usage.ru_utime + usage.ru_stime
+        self.busy = time.thread_time()
         #: How often it gave up the processor to wait for something.
         self.waits = usage.ru_nvcsw

@@ -1,0 +1,42 @@
+"""fork(2): in the child only the greenlet that forked goes on, as POSIX says of threads.
+
+Rule: the child gets a hub of its own, whose main greenlet is the one that forked, with the ident that it
+had. Everything of the old hub (its epoll, its run queue, its deadlines) belongs to the parent. The other
+greenlets are frozen where they were: they are kept, and never resumed, for a greenlet that is thrown
+away runs its ``finally`` blocks, a second time in the child.
+"""
+
+import os
+from typing import Final
+
+from greenlet import greenlet
+
+from graftlet.core._current import hub_or_none, per_thread
+from graftlet.core._deadlock import own_threads
+from graftlet.core._hub import Hub
+
+_frozen: Final[list[tuple[Hub, list[greenlet]]]] = []
+
+
+def _begin_anew() -> None:
+    own_threads.clear()
+    old = hub_or_none()
+    if old is None:
+        return
+    _frozen.append((old, [worker.raw for worker in old.workers]))
+    task = old.current
+    ident = old.ident_of(task)
+    old.forked = True
+    old.close()  # this process's copies of the descriptors
+    task.pending = None
+    hub = Hub(task, old.clock)
+    hub.main_ident = ident
+    hub.on_stuck = old.on_stuck
+    hub.on_unhandled = old.on_unhandled
+    per_thread.hub = hub
+
+
+def begin_anew_in_children() -> None:
+    """From now on, every child of a fork gets a hub of its own."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_begin_anew)

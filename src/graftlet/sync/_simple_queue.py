@@ -1,0 +1,110 @@
+"""`SimpleQueue`: unbounded, first in, first out, and nothing else.
+
+Rule: it is a native `_queue.SimpleQueue` first, and a wait queue for those who find it empty. ``put`` never
+blocks and is a single step of the C type, so finalizers and signal handlers may call it at any time.
+An item is never handed over: a woken getter takes it out itself, and one that leaves wakes the next if
+something is there.
+"""
+
+from _queue import Empty
+from typing import Any, Generic, TypeVar
+
+from graftlet.core import _original
+from graftlet.core._waitqueue import Turn, WaitQueue, deadline_after
+
+Item = TypeVar("Item")
+
+
+class SimpleQueue(Generic[Item]):
+    """An unbounded queue, as `queue.SimpleQueue`."""
+
+    __slots__ = ("__weakref__", "_native", "_waiters")
+
+    def __init__(self) -> None:
+        self._native: Any = _original.SimpleQueue()
+        self._waiters = WaitQueue()
+
+    @classmethod
+    def of(cls, native: Any) -> "SimpleQueue[Any]":
+        """One that works on ``native``: whoever still refers to that one takes part.
+
+        But a greenlet can't be woken by what is put there.
+        """
+        self = cls()
+        self._native = native
+        return self
+
+    def __repr__(self) -> str:
+        name = f"graftlet.queue.{type(self).__name__}"
+        return f"<{name} at {id(self):#x}: {self.qsize()} items, {len(self._waiters)} waiters>"
+
+    def qsize(self) -> int:
+        """How many items are there at the moment."""
+        return int(self._native.qsize())
+
+    def empty(self) -> bool:
+        """Whether no item is there at the moment."""
+        return bool(self._native.empty())
+
+    def put(self, item: Item, block: bool = True, timeout: float | None = None) -> None:  # noqa: ARG002 - as queue.SimpleQueue
+        """Put ``item`` at the end; never blocks. The other arguments are only for compatibility."""
+        try:
+            self._native.put(item)
+        finally:
+            if self._waiters._turns:
+                self._waiters.wake_one()
+
+    def put_nowait(self, item: Item) -> None:
+        """As `put`."""
+        self.put(item)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Item:
+        """Take the first item out.
+
+        Args:
+            block: whether to wait for one.
+            timeout: how many seconds to wait at most; None waits for ever.
+
+        Raises:
+            queue.Empty: there was none (in time).
+            ValueError: ``timeout`` is negative.
+        """
+        if block and timeout is not None and timeout < 0:
+            raise ValueError("'timeout' must be a non-negative number")
+        try:
+            item: Item = self._native.get_nowait()
+        except Empty:
+            if not block or timeout == 0:
+                raise
+        else:
+            return item
+        return self._wait(timeout)
+
+    def get_nowait(self) -> Item:
+        """As `get`, without waiting."""
+        item: Item = self._native.get_nowait()
+        return item
+
+    def _wait(self, timeout: float | None) -> Item:
+        deadline = deadline_after(timeout)
+        native = self._native
+        waiters = self._waiters
+        turns = waiters._turns
+        turn = Turn(self)
+        try:
+            turns[turn] = None
+            while True:
+                try:
+                    item: Item = native.get_nowait()
+                except Empty:
+                    pass
+                else:
+                    return item
+                if turn.notified:
+                    waiters.enter_again(turn)
+                elif not turn.park(deadline):
+                    raise Empty
+        finally:
+            turns.pop(turn, None)
+            if turns and not native.empty():
+                waiters.wake_one()
