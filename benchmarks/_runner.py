@@ -103,7 +103,7 @@ class Runner:
 
         `prefix` is a command to run it under (a profiler), `sizes` replaces the case's own.
         """
-        sizes = case.sizes(self.quick, name) if sizes is None else sizes
+        sizes = case.sizes(self.quick) if sizes is None else sizes
         runtime = RUNTIMES[name]
         if case.native:
             command = native_command(name, case.program, options(sizes))

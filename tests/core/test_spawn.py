@@ -87,9 +87,9 @@ def test_a_chain_of_spawns_starts_from_a_shallow_stack() -> None:
         child.join()
         return int(child.value) + 1
 
-    greenlet = graftlet.spawn(spawn_next, 5000)
+    greenlet = graftlet.spawn(spawn_next, 2000)
     greenlet.join()
-    assert greenlet.value == 5000
+    assert greenlet.value == 2000
 
 
 # -- The family

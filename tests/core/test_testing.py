@@ -540,7 +540,7 @@ def test_computing_is_noted(hub: Hub) -> None:
         graftlet.sleep(0)
 
     graftlet.spawn(compute).join()
-    assert watching(hub).longest >= 0.03
+    assert watching(hub).longest >= 0.02
 
 
 def test_blocking_while_nobody_else_is_there_is_not_noted(hub: Hub) -> None:

@@ -40,7 +40,7 @@ class Alarm:
 class Deadlines:
     """The heap of armed alarms of one hub."""
 
-    __slots__ = ("_abandoned", "_sequence", "heap")
+    __slots__ = ("_sequence", "_superfluous", "heap")
 
     #: Below this size the heap is not worth a cleaning.
     CLEAN_FROM: Final = 64
@@ -48,7 +48,7 @@ class Deadlines:
     def __init__(self) -> None:
         self.heap: list[tuple[float, int, Alarm]] = []
         self._sequence = count()  # equal times fire in the order they were armed
-        self._abandoned = 0
+        self._superfluous = 0  # at least so many entries would not be missed, or were not
 
     def __len__(self) -> int:
         return len(self.heap)
@@ -57,28 +57,40 @@ class Deadlines:
         """Set ``alarm``'s deadline (in the clock's seconds); pushes an entry only if it must."""
         alarm.deadline = deadline
         armed = alarm.armed
-        if armed is None or deadline < armed[0]:
+        if armed is None:
+            alarm.armed = (deadline, None)
+            heappush(self.heap, (deadline, next(self._sequence), alarm))
+        elif deadline < armed[0]:
             alarm.armed = (deadline, armed)
             heappush(self.heap, (deadline, next(self._sequence), alarm))
+            self._grows()
 
     def abandon(self, alarm: Alarm) -> None:
         """Nobody will ever want this alarm again. Its entries go at the next cleaning."""
         alarm.deadline = INFINITY
         if alarm.armed is not None:
-            self._abandoned += 1
-            if self._abandoned > self.CLEAN_FROM and self._abandoned * 2 > len(self.heap):
-                self._clean()
+            self._grows()
+
+    def _grows(self) -> None:
+        """One more entry is superfluous: clean when that is so of half of them."""
+        self._superfluous += 1
+        if self._superfluous > self.CLEAN_FROM and self._superfluous * 2 > len(self.heap):
+            self._clean()
 
     def _clean(self) -> None:
-        kept = []
+        """Leave one entry for each alarm that is wanted: its earliest."""
+        kept: dict[int, tuple[float, int, Alarm]] = {}
         for entry in self.heap:
-            if entry[2].deadline == INFINITY:
-                entry[2].armed = None
+            alarm = entry[2]
+            if alarm.deadline == INFINITY:
+                alarm.armed = None
             else:
-                kept.append(entry)
-        heapify(kept)
-        self.heap[:] = kept
-        self._abandoned = 0
+                kept[id(alarm)] = min(entry, kept.get(id(alarm), entry))
+        for when, _, alarm in kept.values():
+            alarm.armed = (when, None)
+        self.heap[:] = kept.values()
+        heapify(self.heap)
+        self._superfluous = 0
 
     def fire(self, now: float) -> float:
         """Call ``due`` of every alarm whose deadline is not after ``now``.

@@ -17,8 +17,9 @@ def exception_from(exception: Thrown) -> BaseException:
     """An instance to raise, from a class or an instance (TypeError if it is neither)."""
     if isinstance(exception, BaseException):
         return exception
-    if isinstance(exception, type) and issubclass(exception, BaseException):
-        return exception()
+    given: object = exception  # whatever the annotations say
+    if isinstance(given, type) and issubclass(given, BaseException):
+        return given()
     raise TypeError(f"an exception (class or instance) is needed, not {exception!r}")
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextvars import Context, copy_context
 from types import CodeType, TracebackType
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 from greenlet import GreenletExit
 
@@ -96,7 +97,7 @@ class Greenlet(Task):
         self._site: tuple[CodeType, int] | None = None
         self._start_timer: Timer | None = None
         #: For each `graftlet.local.local` in use here: its namespaces, of all greenlets.
-        self.locals: dict[int, dict[Any, Any]] | None = None
+        self.locals: WeakValueDictionary[int, Any] | None = None
 
     def __repr__(self) -> str:
         kind = type(self).__name__
@@ -251,6 +252,10 @@ class Greenlet(Task):
         self.pending = None
         if self.locals is not None:
             self._give_up_locals()
+        if self.armed is not None:
+            # Or an hour's time-out, long forgotten, would keep an ended greenlet for an hour.
+            assert self.hub is not None
+            self.hub.deadlines.abandon(self)
         if self._joiners is not None:
             self._joiners.wake_all()
         if self._exception is not None:
@@ -265,7 +270,7 @@ class Greenlet(Task):
     def _give_up_locals(self) -> None:
         spaces_of_all, self.locals = self.locals, None
         assert spaces_of_all is not None
-        for spaces in spaces_of_all.values():
+        for spaces in list(spaces_of_all.values()):
             spaces.pop(self, None)
 
     def _end_unstarted(self, thrown: BaseException) -> None:

@@ -201,6 +201,7 @@ class Hub:
         #: who waits for what if not. Set by the floor that knows.
         self.on_stuck: Callable[[Hub], str | None] | None = None
         self.thread = _original.get_ident()
+        self.process = os.getpid()
         #: What ``get_ident`` is in the main greenlet.
         self.main_ident = self.thread
         self.closed = False
@@ -409,9 +410,10 @@ class Hub:
                     raw = self._employ(task)
                 self.current = task
                 raw.switch()
-            # 2. What other threads have posted.
-            while inbox:
-                inbox.popleft()()
+            # 2. What other threads have posted. What is posted meanwhile waits for the next round.
+            if inbox:
+                for _ in range(len(inbox)):
+                    inbox.popleft()()
             # 3. Deadlines.
             if deadlines.heap:
                 deadlines.fire(self.clock())

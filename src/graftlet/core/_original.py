@@ -8,9 +8,12 @@ Importing graftlet costs what these imports cost: only modules that the interpre
 anyway, or that are written in C, are imported here. ``socket`` and ``threading`` are not.
 """
 
+import _io
 import _queue
 import _socket
 import _thread
+import builtins
+import fcntl as _fcntl
 import os
 import select as _select
 import time as _time
@@ -32,6 +35,34 @@ SimpleQueue: Final = _queue.SimpleQueue
 read: Final = os.read
 write: Final = os.write
 close: Final = os.close
+open_descriptor: Final = os.open
+closerange: Final = os.closerange
+dup2: Final = os.dup2
+readv: Final = os.readv
+writev: Final = os.writev
+preadv: Final = os.preadv
+pwritev: Final = os.pwritev
+sendfile: Final = os.sendfile
+#: ``None`` where there is none: in older Pythons, on other platforms.
+readinto: Final = getattr(os, "readinto", None)
+eventfd_write: Final = getattr(os, "eventfd_write", None)
+
+wait: Final = os.wait
+waitpid: Final = os.waitpid
+wait3: Final = os.wait3
+wait4: Final = os.wait4
+#: ``None`` where the platform has none.
+waitid: Final = getattr(os, "waitid", None)
+system: Final = os.system
+
+flock: Final = _fcntl.flock
+lockf: Final = _fcntl.lockf
+os_lockf: Final = os.lockf
+
+# The classes stay what they are, but graftlet's own, made of these, take their place for pipes.
+open_file: Final = _io.open
+FileIO: Final = _io.FileIO
+input: Final = builtins.input
 
 select: Final = _select.select
 #: ``None`` where the platform has none of that kind.

@@ -102,8 +102,9 @@ class Watch:
 class Poller(Protocol):
     """Waits for the readiness of descriptors."""
 
-    #: Whether a watch stays armed once it has been armed.
-    edge: bool
+    @property
+    def edge(self) -> bool:
+        """Whether a watch stays armed once it has been armed."""
 
     def arm(self, watch: Watch) -> None:
         """Report events for those who wait in ``watch`` (OSError if the descriptor can't be polled)."""
@@ -259,6 +260,7 @@ class LevelPoller:
         raise NotImplementedError("every wait of a LevelPoller is level-triggered: use arm")
 
     def poll(self, timeout: float | None) -> list[tuple[int, int]]:
+        events: list[tuple[int, int]]
         if self._poll is not None:
             # poll(2) takes milliseconds: rounded up, or the hub would spin through the last one.
             events = self._poll.poll(None if timeout is None else -int(-timeout * 1000 // 1))

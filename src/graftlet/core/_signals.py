@@ -6,7 +6,8 @@ wait, if it is in one, is interrupted, the handler runs, and main goes on waitin
 raised something. So Ctrl-C raises KeyboardInterrupt in main and nowhere else.
 """
 
-import _signal  # not ``signal``, which takes longer to import than all of graftlet's core
+# Not ``signal``, which takes longer to import than all of graftlet's core.
+import _signal  # type: ignore[import-not-found] # typeshed has no stubs of it
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, Final

@@ -51,6 +51,8 @@ class _Call:
             self.value = self.function(*self.args, **self.kwargs)
         except BaseException as error:
             self.error = error
+        # The caller may count the references to its arguments as soon as it goes on.
+        self.args, self.kwargs = (), {}
         self.hub.post(self._back)
 
     def _back(self) -> None:

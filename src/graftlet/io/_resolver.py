@@ -10,8 +10,8 @@ import _socket
 from typing import Any, Final
 
 from graftlet.core import _original
+from graftlet.io._builtin import Functions
 from graftlet.io._offload import NativePool
-from graftlet.io._time import Functions
 
 _pool: Final = NativePool(16)
 _NUMERIC_HOST: Final = _socket.AI_NUMERICHOST

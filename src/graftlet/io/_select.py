@@ -14,8 +14,8 @@ from graftlet.core._current import blocking_hub
 from graftlet.core._deadlines import INFINITY
 from graftlet.core._hub import Hub
 from graftlet.core._waiting import sleep_until
+from graftlet.io._builtin import Functions
 from graftlet.io._offload import offload
-from graftlet.io._time import Functions
 from graftlet.io._wait import READ, URGENT, WRITE, Readiness, wait_descriptor
 
 
@@ -29,11 +29,9 @@ class SelectFunctions(Functions):
         hub = blocking_hub()
         if hub is None or (timeout is not None and not timeout > 0):
             return _original.select(rlist, wlist, xlist, timeout)
-        wanted: tuple[Any, Any, Any] = (
-            list(rlist),
-            list(wlist),
-            list(xlist),
-        )  # iterators must serve every try
+        # Iterators must serve every try; a list is passed on as it is, for the objects' own
+        # ``fileno`` may change it meanwhile.
+        wanted: tuple[Any, Any, Any] = (_reusable(rlist), _reusable(wlist), _reusable(xlist))
         ready = _original.select(*wanted, 0.0)
         if any(ready):
             return ready
@@ -51,7 +49,11 @@ class SelectFunctions(Functions):
 
     def poll(self) -> "Poll":
         """As ``select.poll``."""
-        return Poll()
+        return Poll._made()
+
+
+def _reusable(objects: Any) -> Any:
+    return objects if isinstance(objects, (list, tuple)) else list(objects)
 
 
 def wait_for_any(hub: Hub, events: dict[int, int], deadline: float) -> bool:
@@ -78,12 +80,24 @@ def wait_for_any(hub: Hub, events: dict[int, int], deadline: float) -> bool:
 class Poll:
     """As the object that ``select.poll()`` returns."""
 
-    __slots__ = ("__weakref__", "_events", "_poll")
+    __slots__ = ("__weakref__", "_events", "_poll", "_polling")
 
-    def __init__(self) -> None:
+    _poll: Any
+    _events: dict[int, int]
+    _polling: bool
+
+    def __new__(cls) -> "Poll":
+        """Refused, as by the C type: only ``select.poll()`` makes one."""
+        raise TypeError("cannot create 'select.poll' instances")
+
+    @classmethod
+    def _made(cls) -> "Poll":
         assert _original.poll is not None
-        self._poll: Any = _original.poll()
-        self._events: dict[int, int] = {}
+        self = object.__new__(cls)
+        self._poll = _original.poll()
+        self._events = {}
+        self._polling = False
+        return self
 
     def register(
         self, fd: Any, eventmask: int = _select.POLLIN | _select.POLLPRI | _select.POLLOUT, /
@@ -105,11 +119,21 @@ class Poll:
     def poll(self, timeout: Any = None, /) -> list[tuple[int, int]]:
         """Pairs of descriptor and events, waiting ``timeout`` milliseconds (None, negative: for ever)."""
         hub = blocking_hub()
-        if hub is None or timeout == 0 or not _is_duration(timeout):
+        if hub is None or timeout == 0 or not _is_duration(timeout, _LONGEST_POLL):
             return cast("list[tuple[int, int]]", self._poll.poll(timeout))  # checks the argument
+        if self._polling:
+            raise RuntimeError("concurrent poll() invocation")
         ready: list[tuple[int, int]] = self._poll.poll(0)
         if ready:
             return ready
+        self._polling = True
+        try:
+            return self._wait(hub, timeout)
+        finally:
+            self._polling = False
+
+    def _wait(self, hub: Hub, timeout: float | None) -> list[tuple[int, int]]:
+        ready: list[tuple[int, int]] = []
         deadline = INFINITY
         if timeout is not None and timeout >= 0:
             deadline = hub.clock() + timeout / 1000
@@ -118,8 +142,13 @@ class Poll:
         return ready
 
 
-def _is_duration(timeout: object) -> bool:
-    return timeout is None or isinstance(timeout, (int, float))
+def _is_duration(timeout: object, longest: float) -> bool:
+    return timeout is None or (isinstance(timeout, (int, float)) and -longest <= timeout <= longest)
+
+
+#: Milliseconds in an int of C: poll(2), and epoll_wait(2) in seconds.
+_LONGEST_POLL: Final = 2**31 - 1
+_LONGEST_EPOLL: Final = _LONGEST_POLL / 1000
 
 
 def _number(fd: Any) -> int:
@@ -171,7 +200,7 @@ class epoll:  # noqa: N801 - the name that select.epoll has
     def poll(self, timeout: Any = None, maxevents: int = -1) -> list[tuple[int, int]]:
         """Pairs of descriptor and events, waiting ``timeout`` seconds (None, negative: for ever)."""
         hub = blocking_hub()
-        if hub is None or timeout == 0 or not _is_duration(timeout):
+        if hub is None or timeout == 0 or not _is_duration(timeout, _LONGEST_EPOLL):
             return cast("list[tuple[int, int]]", self._epoll.poll(timeout, maxevents))
         ready: list[tuple[int, int]] = self._epoll.poll(0, maxevents)
         if ready:

@@ -18,9 +18,9 @@ Rules:
 """
 
 import _socket
+
 # mypy: disable-error-code="no-any-return"
 # What C returns is passed on as it is: typeshed's stubs of C's own methods lack several of these.
-
 import errno
 import os
 from operator import index
@@ -74,7 +74,7 @@ _proto: Final = _C.__dict__["proto"].__get__
 class SocketState(Watch):
     """What graftlet knows of one socket object. Lives in the socket's slot ``_closed``."""
 
-    __slots__ = ("marked_closed", "recv", "recv_into", "send", "shadow", "stream")
+    __slots__ = ("marked_closed", "recv", "recv_into", "send", "shadow", "stream", "tls")
 
     def __init__(self, fd: int, family: int, kind: int, proto: int, marked_closed: bool) -> None:
         super().__init__(fd)
@@ -86,6 +86,8 @@ class SocketState(Watch):
         self.send = self.shadow.send
         #: Whether a short read proves that the kernel's buffer is empty.
         self.stream = kind == _socket.SOCK_STREAM and family in _INTERNET and proto in _TCP
+        #: While TLS is spoken: what `graftlet.io._ssl` knows of it.
+        self.tls: Any = None
 
     def __bool__(self) -> bool:
         return self.marked_closed
@@ -112,10 +114,11 @@ def state_of(self: Socket) -> SocketState | None:
     return made
 
 
-def wait(self: Socket, state: SocketState, writing: bool, deadline: float) -> float:
+def wait(self: Socket, state: SocketState, writing: bool, deadline: float, flags: int = 0) -> float:
     """Park until it is worth while to try again.
 
     Args:
+        flags: those of the operation: MSG_DONTWAIT makes a blocking socket non-blocking for once.
         deadline: what this function returned before in the same operation; 0 at first.
 
     Returns: the operation's deadline; 0 if there must be no waiting here, or no hub to wait in: then the
@@ -132,6 +135,8 @@ def wait(self: Socket, state: SocketState, writing: bool, deadline: float) -> fl
     if not deadline:
         timeout = _gettimeout(self)
         if timeout is None:
+            if flags & _DONTWAIT:
+                return 0
             deadline = INFINITY
         elif timeout == 0:
             return 0
@@ -140,13 +145,13 @@ def wait(self: Socket, state: SocketState, writing: bool, deadline: float) -> fl
     if state.hub is hub:
         woken = wait_watch(hub, state, writing, deadline)
     else:
-        woken = _wait_first(hub, state, writing, deadline)
+        woken = wait_first(hub, state, writing, deadline)
     if not woken:
         raise TimeoutError("timed out")
     return deadline
 
 
-def _wait_first(hub: Hub, state: SocketState, writing: bool, deadline: float) -> bool:
+def wait_first(hub: Hub, state: SocketState, writing: bool, deadline: float) -> bool:
     """The first wait in this hub: the state becomes this hub's, unless another one has it."""
     if state.hub is None or state.hub.closed:
         state.hub = hub
@@ -195,7 +200,7 @@ def recv(self: Socket, bufsize: int, flags: int = 0, /) -> bytes:
                     elif state.armed and not state.distrust:
                         state.drained = edges
                 return data
-        if not (deadline := wait(self, state, False, deadline)):
+        if not (deadline := wait(self, state, False, deadline, flags)):
             return _recv(self, bufsize, flags)
 
 
@@ -220,7 +225,7 @@ def recv_into(self: Socket, buffer: Any, nbytes: int = 0, flags: int = 0) -> int
                     if count < wanted:
                         _note(state, edges, count == 0)
                 return count
-        if not (deadline := wait(self, state, False, deadline)):
+        if not (deadline := wait(self, state, False, deadline, flags)):
             return _recv_into(self, buffer, nbytes, flags)
 
 
@@ -243,7 +248,7 @@ def recvfrom(self: Socket, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]
         try:
             return state.shadow.recvfrom(bufsize, flags | _DONTWAIT)
         except BlockingIOError:
-            if not (deadline := wait(self, state, False, deadline)):
+            if not (deadline := wait(self, state, False, deadline, flags)):
                 break
     return _recvfrom(self, bufsize, flags)
 
@@ -256,7 +261,7 @@ def recvfrom_into(self: Socket, buffer: Any, nbytes: int = 0, flags: int = 0) ->
         try:
             return state.shadow.recvfrom_into(buffer, nbytes, flags | _DONTWAIT)
         except BlockingIOError:
-            if not (deadline := wait(self, state, False, deadline)):
+            if not (deadline := wait(self, state, False, deadline, flags)):
                 break
     return _recvfrom_into(self, buffer, nbytes, flags)
 
@@ -271,7 +276,7 @@ def recvmsg(
         try:
             return state.shadow.recvmsg(bufsize, ancbufsize, flags | _DONTWAIT)
         except BlockingIOError:
-            if not (deadline := wait(self, state, False, deadline)):
+            if not (deadline := wait(self, state, False, deadline, flags)):
                 break
     return _recvmsg(self, bufsize, ancbufsize, flags)
 
@@ -287,7 +292,7 @@ def recvmsg_into(
         try:
             return state.shadow.recvmsg_into(buffers, ancbufsize, flags | _DONTWAIT)
         except BlockingIOError:
-            if not (deadline := wait(self, state, False, deadline)):
+            if not (deadline := wait(self, state, False, deadline, flags)):
                 break
     return _recvmsg_into(self, buffers, ancbufsize, flags)
 
@@ -302,7 +307,7 @@ def send(self: Socket, data: Any, flags: int = 0, /) -> int:
         try:
             return state.send(data, flags | _DONTWAIT)
         except BlockingIOError:
-            if not (deadline := wait(self, state, True, deadline)):
+            if not (deadline := wait(self, state, True, deadline, flags)):
                 return _send(self, data, flags)
 
 
@@ -321,7 +326,7 @@ def sendall(self: Socket, data: Any, flags: int = 0, /) -> None:
     deadline = 0.0
     with memoryview(data) as view, view.cast("B") as octets:
         while sent < size:
-            if not (deadline := wait(self, state, True, deadline)):
+            if not (deadline := wait(self, state, True, deadline, flags)):
                 return _sendall(self, octets[sent:], flags)
             try:
                 sent += state.send(octets[sent:], flags | _DONTWAIT)
@@ -344,7 +349,7 @@ def sendto(self: Socket, data: Any, *flags_and_address: Any) -> int:
         try:
             return state.shadow.sendto(data, flags | _DONTWAIT, address)
         except BlockingIOError:
-            if not (deadline := wait(self, state, True, deadline)):
+            if not (deadline := wait(self, state, True, deadline, flags)):
                 return _sendto(self, data, flags, address)
 
 
@@ -362,7 +367,7 @@ def sendmsg(
         try:
             return state.shadow.sendmsg(buffers, ancdata, flags | _DONTWAIT, address)
         except BlockingIOError:
-            if not (deadline := wait(self, state, True, deadline)):
+            if not (deadline := wait(self, state, True, deadline, flags)):
                 break
     return _sendmsg(self, buffers, ancdata, flags, address)
 
@@ -419,7 +424,7 @@ def _connected(self: Socket, address: Any) -> int | None:
         try:
             error = shadow.connect_ex(address)
         finally:
-            shadow.setblocking(True)
+            shadow.setblocking(state.tls is None)  # TLS needs O_NONBLOCK
     else:
         error = shadow.connect_ex(address)
     if error == errno.EAGAIN:

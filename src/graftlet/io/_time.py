@@ -1,10 +1,4 @@
-"""``time.sleep``, cooperative.
-
-Rule: what takes the place of a function written in C must not become a method when somebody stores it in
-a class (``class Poller: pause = time.sleep``), which a Python function would. A bound method does
-not bind again, and costs nothing more to call: so such functions are methods of one object each here
-(see `Functions`).
-"""
+"""``time.sleep``, cooperative."""
 
 from operator import index
 from typing import Any, Final
@@ -12,18 +6,7 @@ from typing import Any, Final
 from graftlet.core import _original
 from graftlet.core._current import blocking_hub
 from graftlet.core._waiting import sleep_until
-
-
-class Functions:
-    """The object that functions are bound to which take the place of C functions.
-
-    Pickled by name: ``pickle`` then finds its functions, too.
-    """
-
-    __slots__ = ()
-
-    def __reduce__(self) -> str:
-        return "functions"
+from graftlet.io._builtin import Functions
 
 
 class TimeFunctions(Functions):

@@ -29,7 +29,7 @@ def existing(groups: list[str]) -> Pairs:
     if "select" in groups and _original.epoll is not None:
         kinds[_original.epoll] = epoll.of
     if "queue" in groups:
-        from graftlet.sync._queue import SimpleQueue
+        from graftlet.sync._simple_queue import SimpleQueue
 
         kinds[_original.SimpleQueue] = SimpleQueue.of
     found = [each for each in gc.get_objects() if type(each) in kinds]

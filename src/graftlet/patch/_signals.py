@@ -9,7 +9,7 @@ from graftlet.core import _signals
 from graftlet.core._current import get_hub
 from graftlet.core._greenlet import getcurrent
 from graftlet.core._hub import Reason
-from graftlet.io._time import Functions
+from graftlet.io._builtin import Functions
 from graftlet.patch._threads import ThreadGreenlet
 
 

@@ -86,7 +86,7 @@ class _Sweep:
         modules = {
             id(vars(module)): name
             for name, module in list(sys.modules.items())
-            if isinstance(module, ModuleType)
+            if hasattr(module, "__dict__")  # anything may lie in sys.modules
         }
         indirect: list[Any] = []
         own.add(id(indirect))

@@ -17,6 +17,8 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Final
 
+from graftlet.io._builtin import builtin
+
 
 class Change:
     """One attribute of ``owner`` (a module, or a class for a method) and what takes its place."""
@@ -70,8 +72,21 @@ def _names(module_name: str, functions: Any, *names: str) -> list[Change]:
     """Names of a C module that methods of ``functions`` take the place of, where they exist."""
     module = import_module(module_name)
     return [
-        Change(module, name, getattr(functions, name)) for name in names if hasattr(module, name)
+        Change(module, name, _stand_in(module_name, functions, name))
+        for name in names
+        if hasattr(module, name)
     ]
+
+
+_stand_ins: Final[dict[Any, Any]] = {}
+
+
+def _stand_in(module_name: str, functions: Any, name: str) -> Any:
+    """One object for each function, however often it is patched and un-patched."""
+    function = getattr(type(functions), name)
+    if function not in _stand_ins:
+        _stand_ins[function] = builtin(module_name, function)
+    return _stand_ins[function]
 
 
 def _time() -> list[Change]:
@@ -108,6 +123,40 @@ def _socket() -> list[Change]:
         for name, method in methods.items()
         if hasattr(socket.socket, name)
     ]
+
+
+def _ssl() -> list[Change]:
+    import ssl
+
+    from graftlet.io import _ssl as operations
+
+    methods = {
+        "_sendfile_zerocopy": operations.sendfile_zerocopy,
+        "detach": operations.detach,
+        "do_handshake": operations.do_handshake,
+        "read": operations.read,
+        "recv": operations.recv,
+        "send": operations.send,
+        "sendall": operations.sendall,
+        "setblocking": operations.setblocking,
+        "settimeout": operations.settimeout,
+        "unwrap": operations.unwrap,
+        "write": operations.write,
+    }
+    changes = [
+        Change(ssl.SSLSocket, name, method, sweep=False)
+        for name, method in methods.items()
+        if hasattr(ssl.SSLSocket, name)
+    ]
+    changes.append(Change(ssl.SSLContext, "_wrap_socket", operations.wrap_socket, sweep=False))
+    return changes
+
+
+def _settle_ssl(patched: bool) -> None:
+    """Sockets that were made while patched go on when it is undone."""
+    from graftlet.io._ssl import settle
+
+    settle(patched)
 
 
 def _dns() -> list[Change]:
@@ -157,6 +206,8 @@ def _threading() -> list[Change]:
     changes += _names(
         "_thread",
         functions,
+        "_get_main_thread_ident",
+        "get_native_id",
         "start_new_thread",
         "start_joinable_thread",
         "_make_thread_handle",
@@ -166,8 +217,11 @@ def _threading() -> list[Change]:
         "get_ident",
         "set_name",
     )
+    changes += _names("os", functions, "fork", "forkpty")
     # An old name of the same function.
-    changes.append(Change(_thread, "start_new", functions.start_new_thread))
+    changes.append(
+        Change(_thread, "start_new", _stand_in("_thread", functions, "start_new_thread"))
+    )
     return changes
 
 
@@ -189,7 +243,7 @@ def _settle_signals(patched: bool) -> None:
 def _queue() -> list[Change]:
     import _queue
 
-    from graftlet.sync._queue import SimpleQueue
+    from graftlet.sync._simple_queue import SimpleQueue
 
     return [Change(_queue, "SimpleQueue", SimpleQueue)]
 
@@ -201,6 +255,13 @@ GROUPS: Final = {
         Group("select", "select.select, poll and epoll, and the selectors above them", _select),
         Group("dns", "socket.getaddrinfo and its relatives, in native threads", _dns),
         Group("socket", "the methods of socket.socket that block", _socket),
+        Group(
+            "ssl",
+            "the methods of ssl.SSLSocket that block",
+            _ssl,
+            _settle_ssl,
+            needs={"socket": "a TLS socket connects, accepts and closes by the methods of socket"},
+        ),
         Group("signal", "handlers run in the main greenlet; pause", _signal, _settle_signals),
         Group("threading", "threads as greenlets, locks, thread-local data", _threading),
         Group(

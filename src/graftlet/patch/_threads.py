@@ -10,31 +10,34 @@ import os
 import sys
 import weakref
 from collections.abc import Callable
-from types import SimpleNamespace
+from itertools import count
 from typing import Any, Final
 
 from greenlet import GreenletExit
 
 from graftlet.core import _original
-from graftlet.core._current import get_hub, per_thread
+from graftlet.core._current import get_hub, hub_or_none, in_main_thread, per_thread
 from graftlet.core._deadlines import INFINITY
 from graftlet.core._greenlet import Greenlet, getcurrent
 from graftlet.core._waitqueue import WaitQueue, deadline_after
+from graftlet.io._builtin import Functions
 from graftlet.io._offload import offload
-from graftlet.io._time import Functions
+from graftlet.patch._versions import check_may_start, report_thread_exception, warn_of_fork
 from graftlet.sync._lock import Lock
 
 
 class ThreadGreenlet(Greenlet):
     """The greenlet that is a thread."""
 
-    __slots__ = ("function", "handle", "sentinel")
+    __slots__ = ("function", "handle", "native_id", "sentinel")
 
     def __init__(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         super().__init__(None, *args, **kwargs)
         self.function = function
+        #: What ``threading.get_native_id`` says; 0: nobody has asked yet.
+        self.native_id = 0
         #: Released when it ends: what ``Thread.join`` of Python 3.12 and older waits for.
         self.sentinel: Lock | None = None
         #: Set when it ends: what ``Thread.join`` of Python 3.13 and newer waits for.
@@ -54,15 +57,7 @@ class ThreadGreenlet(Greenlet):
         except (SystemExit, GreenletExit):
             pass  # as thread_run in Modules/_threadmodule.c: it ends this thread only
         except BaseException as error:
-            sys.unraisablehook(
-                SimpleNamespace(
-                    exc_type=type(error),
-                    exc_value=error,
-                    exc_traceback=error.__traceback__,
-                    err_msg="Exception ignored in thread started by",
-                    object=function,
-                )
-            )
+            report_thread_exception(error, function)
         finally:
             _live.discard(self)
             if self.sentinel is not None and self.sentinel.locked():
@@ -77,6 +72,8 @@ class ThreadGreenlet(Greenlet):
             self.handle._set_done()
 
 
+#: Linux numbers its threads below 2**22 (``PID_MAX_LIMIT``).
+_native_ids: Final = count(1 << 22)
 #: The threads that run: `ThreadFunctions._count`.
 _live: Final[set[ThreadGreenlet]] = set()
 #: Those that the interpreter waits for at its end (Python 3.13 and newer), oldest first.
@@ -120,6 +117,8 @@ class ThreadHandle:
         )
 
     def _set_done(self) -> None:
+        if self.ident == 0:
+            raise RuntimeError("thread not started")
         self._done = True
         if self._native is not None:
             self._native._set_done()
@@ -155,6 +154,7 @@ class ThreadFunctions(Functions):
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Any = None, /
     ) -> int:
         """As ``_thread.start_new_thread``: the thread is a greenlet."""
+        check_may_start()
         if not callable(function):
             raise TypeError("first arg must be callable")
         if not isinstance(args, tuple):
@@ -170,6 +170,7 @@ class ThreadFunctions(Functions):
         daemon: bool = True,
     ) -> ThreadHandle:
         """As ``_thread.start_joinable_thread`` of Python 3.13 and newer."""
+        check_may_start(daemon)
         if not callable(function):
             raise TypeError("thread function must be callable")
         if handle is None:
@@ -194,7 +195,7 @@ class ThreadFunctions(Functions):
 
     def _shutdown(self) -> None:
         """As ``_thread._shutdown``: wait for all threads that are not daemons."""
-        me = self.get_ident()
+        me = functions.get_ident()
         while True:
             handle = next((each for each in _joined_at_exit if each.ident != me), None)
             if handle is None:
@@ -220,6 +221,41 @@ class ThreadFunctions(Functions):
             return _original.get_ident()
         task = hub.current
         return hub.main_ident if task is hub.main else id(task)
+
+    def get_native_id(self) -> int:
+        """As ``_thread.get_native_id``: of a greenlet a number that no native thread can have."""
+        try:
+            hub = per_thread.hub
+        except AttributeError:
+            return int(native_id())
+        task = hub.current
+        if not isinstance(task, ThreadGreenlet):
+            return int(native_id())
+        if task.native_id == 0:
+            task.native_id = next(_native_ids)
+        return task.native_id
+
+    def _get_main_thread_ident(self) -> int:
+        """As ``_thread._get_main_thread_ident``."""
+        hub = hub_or_none()
+        if hub is None or not in_main_thread():
+            return int(native_main_ident())
+        # In the child of a fork, before the hub has begun anew, main is whoever forked.
+        return hub.main_ident if hub.process == os.getpid() else functions.get_ident()
+
+    def fork(self) -> int:
+        """As ``os.fork``: in the child only this greenlet goes on."""
+        pid = os_fork()
+        if pid:
+            warn_of_fork("fork", len(_live))
+        return pid
+
+    def forkpty(self) -> tuple[int, int]:
+        """As ``os.forkpty``: in the child only this greenlet goes on."""
+        pid, fd = os_forkpty()
+        if pid:
+            warn_of_fork("forkpty", len(_live))
+        return pid, fd
 
     def set_name(self, name: str, /) -> None:
         """As ``_thread.set_name``: a greenlet has no native name, and the thread keeps its own."""
@@ -256,6 +292,12 @@ def _native(name: str) -> Any:
 def _begin_anew() -> None:
     """In the child of a fork: only the thread that forked is left."""
     me = functions.get_ident()
+    threading = sys.modules.get("threading")
+    survivor = threading and threading._active.get(me)
+    for name in ("_handle", "_os_thread_handle"):  # 3.13, 3.14 and newer
+        handle = getattr(survivor, name, None)
+        if isinstance(handle, ThreadHandle):
+            handle._process = os.getpid()
     for thread in [each for each in _live if each.ident != me]:
         _live.discard(thread)
     for handle in [each for each in _joined_at_exit if each.ident != me]:
@@ -267,6 +309,10 @@ if hasattr(os, "register_at_fork"):
 
 native_shutdown: Final = _native("_shutdown")
 native_set_name: Final = _native("set_name")
+os_fork: Final[Callable[[], int]] = getattr(os, "fork", _native)
+os_forkpty: Final[Callable[[], tuple[int, int]]] = getattr(os, "forkpty", _native)
 native_count: Final = _native("_count")
+native_id: Final = _native("get_native_id")
+native_main_ident: Final = _native("_get_main_thread_ident")
 
 functions: Final = ThreadFunctions()

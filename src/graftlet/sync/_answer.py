@@ -5,9 +5,26 @@ asker was killed, or has stopped at an earlier failure.
 """
 
 from collections.abc import Callable
-from typing import Any
+from contextvars import copy_context
+from types import CodeType
+from typing import Any, Final
 
+from graftlet.core._current import get_hub
 from graftlet.core._greenlet import Greenlet
+
+#: Where a greenlet was spawned: what `Greenlet` remembers.
+Site = tuple[CodeType, int]
+
+#: Reported by being raised in the main greenlet, whoever asks besides.
+_FOR_MAIN: Final = (SystemExit, KeyboardInterrupt)
+
+
+def launch(greenlet: Greenlet, site: Site) -> None:
+    """`Greenlet.start` of one that nobody else knows yet, on behalf of whoever stands at ``site``."""
+    greenlet._site = site
+    greenlet.hub = hub = get_hub()
+    greenlet.context = copy_context()
+    hub.ready.append(greenlet)
 
 
 class Answer(Greenlet):
@@ -31,9 +48,10 @@ class Answer(Greenlet):
         """Nobody will ask any more."""
         if self._asked:
             self._asked = False
-            if self.done and self._exception is not None:
-                super()._report(self._exception)
+            error = self._exception
+            if self.done and error is not None and not isinstance(error, _FOR_MAIN):
+                super()._report(error)
 
-    def _report(self, error: BaseException) -> None:
-        if not self._asked or error is not self._exception or isinstance(error, (SystemExit, KeyboardInterrupt)):
-            super()._report(error)
+    def _report(self, error: BaseException, where: str = "") -> None:
+        if not self._asked or error is not self._exception or isinstance(error, _FOR_MAIN):
+            super()._report(error, where)

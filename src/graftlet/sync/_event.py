@@ -4,9 +4,10 @@ Rule: the outcome is a single attribute, so whoever looks sees all of it or noth
 """
 
 from types import TracebackType
-from typing import Any, Generic, Optional, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-from graftlet.core._greenlet import ExcInfo, Thrown, exception_from
+from graftlet.core._errors import Thrown, exception_from
+from graftlet.core._greenlet import ExcInfo
 from graftlet.core._timeout import Timeout
 from graftlet.sync._linkable import Linkable
 
@@ -72,7 +73,7 @@ class Source(Protocol):
         """The exception that it ended with."""
 
 
-_Outcome = tuple[Any, Optional[BaseException], Optional[TracebackType]]
+_Outcome = tuple[Any, BaseException | None, TracebackType | None]
 
 
 class AsyncResult(Linkable, Generic[Value]):
@@ -106,7 +107,7 @@ class AsyncResult(Linkable, Generic[Value]):
         return self._outcome is not None and self._outcome[1] is None
 
     @property
-    def value(self) -> Optional[Value]:
+    def value(self) -> Value | None:
         """The value; None if there is none (yet)."""
         return None if self._outcome is None else self._outcome[0]
 
@@ -118,18 +119,16 @@ class AsyncResult(Linkable, Generic[Value]):
     @property
     def exc_info(self) -> ExcInfo | tuple[()]:
         """The exception's type, value and traceback; empty if there is none."""
-        if self._outcome is None or self._outcome[1] is None:
+        if self._outcome is None:
             return ()
         _, exception, traceback = self._outcome
-        return type(exception), exception, traceback
+        return () if exception is None else (type(exception), exception, traceback)
 
-    def set(self, value: Optional[Value] = None) -> None:
+    def set(self, value: Value | None = None) -> None:
         """Set the value, and wake all who wait. A second call replaces what the first one set."""
         self._finish((value, None, None))
 
-    def set_exception(
-        self, exception: Thrown, exc_info: ExcInfo | tuple[()] | None = None
-    ) -> None:
+    def set_exception(self, exception: Thrown, exc_info: ExcInfo | tuple[()] | None = None) -> None:
         """Set an exception, which is raised in all who wait.
 
         Args:
@@ -179,7 +178,7 @@ class AsyncResult(Linkable, Generic[Value]):
         """As `get`, without waiting."""
         return self.get(block=False)
 
-    def wait(self, timeout: float | None = None) -> Optional[Value]:
+    def wait(self, timeout: float | None = None) -> Value | None:
         """Wait until something has been set, and return the value.
 
         Args:

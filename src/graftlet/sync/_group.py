@@ -9,15 +9,14 @@ as unhandled (see `Answer`).
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextvars import copy_context
 from typing import Any, ClassVar
 
 from graftlet.core._current import get_hub
-from graftlet.core._greenlet import Greenlet, Thrown, exception_from
-from graftlet.core._errors import GreenletExit
+from graftlet.core._errors import GreenletExit, Thrown, exception_from
+from graftlet.core._greenlet import Greenlet
 from graftlet.core._links import Link
 from graftlet.core._waitqueue import Turn, WaitQueue, deadline_after
-from graftlet.sync._answer import Answer
+from graftlet.sync._answer import Answer, Site, launch
 from graftlet.sync._imap import IMap, IMapUnordered
 from graftlet.sync._semaphore import Semaphore
 
@@ -73,7 +72,7 @@ class Group:
     def add(self, greenlet: Greenlet) -> None:
         """Make ``greenlet``, started or not, a member; waits while a pool is full."""
         members = self.greenlets
-        if greenlet in members:
+        if greenlet in members or greenlet.ready():
             return
         places = self._places
         if places is not None:
@@ -87,6 +86,8 @@ class Group:
         except BaseException:
             self.discard(greenlet)
             raise
+        if greenlet.ready():  # while it waited for room
+            self._discard(greenlet)
 
     def discard(self, greenlet: Greenlet) -> None:
         """Let ``greenlet`` go, if it is a member; it runs on."""
@@ -105,14 +106,22 @@ class Group:
         if not self.greenlets and self._emptied._turns:
             self._emptied.wake_all()
 
-    def _enlist(self, greenlet: Greenlet) -> None:
-        """`add` for one that nobody else knows yet, and quicker."""
+    def _admit(self, greenlet: Greenlet) -> None:
+        """`add`, for one that nobody else knows yet."""
         if self._places is not None:
             self._places.acquire()
+        self._enrol(greenlet)
+
+    def _enrol(self, greenlet: Greenlet) -> None:
+        """The place is taken."""
         try:
-            greenlet._links = [self._end]
+            if greenlet._links is None:
+                greenlet._links = [self._end]
+            else:
+                greenlet._links.insert(0, self._end)
             self.greenlets.add(greenlet)
         except BaseException:
+            self.greenlets.add(greenlet)
             self.discard(greenlet)
             raise
 
@@ -142,46 +151,49 @@ class Group:
 
     def start(self, greenlet: Greenlet) -> None:
         """Make ``greenlet`` a member, and start it; waits while a pool is full."""
+        new = greenlet.hub is None
         self.add(greenlet)
         greenlet.start()
-        greenlet._remember_site(sys._getframe(1))
+        if new:
+            greenlet._remember_site(2)
 
     def spawn(self, function: Function, /, *args: Any, **kwargs: Any) -> Greenlet:
         """As `graftlet.spawn`, as a member; waits while a pool is full."""
         greenlet = self.greenlet_class(function, *args, **kwargs)
-        self._enlist(greenlet)
-        _launch(greenlet, sys._getframe(1))
+        self._admit(greenlet)
+        frame = sys._getframe(1)
+        launch(greenlet, (frame.f_code, frame.f_lasti))
         return greenlet
 
     def spawn_link(self, function: Function, /, *args: Any, **kwargs: Any) -> Greenlet:
         """As `graftlet.spawn_link`, as a member; waits while a pool is full."""
         greenlet = self.greenlet_class(function, *args, **kwargs)
-        self._enlist(greenlet)
+        self._admit(greenlet)
         greenlet.link()
-        _launch(greenlet, sys._getframe(1))
+        launch(greenlet, _site(2))
         return greenlet
 
     def spawn_link_value(self, function: Function, /, *args: Any, **kwargs: Any) -> Greenlet:
         """As `graftlet.spawn_link_value`, as a member; waits while a pool is full."""
         greenlet = self.greenlet_class(function, *args, **kwargs)
-        self._enlist(greenlet)
+        self._admit(greenlet)
         greenlet.link_value()
-        _launch(greenlet, sys._getframe(1))
+        launch(greenlet, _site(2))
         return greenlet
 
     def spawn_link_exception(self, function: Function, /, *args: Any, **kwargs: Any) -> Greenlet:
         """As `graftlet.spawn_link_exception`, as a member; waits while a pool is full."""
         greenlet = self.greenlet_class(function, *args, **kwargs)
-        self._enlist(greenlet)
+        self._admit(greenlet)
         greenlet.link_exception()
-        _launch(greenlet, sys._getframe(1))
+        launch(greenlet, _site(2))
         return greenlet
 
     def _ask(self, function: Function, args: Arguments, kwargs: dict[str, Any]) -> Answer:
         """Spawn a call whose outcome the caller takes."""
         answer = Answer(function, *args, **kwargs)
-        self._enlist(answer)
-        _launch(answer, sys._getframe(2))
+        self._admit(answer)
+        launch(answer, _site(3))
         return answer
 
     # -- Waiting
@@ -250,6 +262,7 @@ class Group:
             for greenlet in members:
                 if not greenlet.join_until(deadline):
                     return
+                self._discard(greenlet)  # another thread may not have told us yet
 
     def killone(
         self,
@@ -322,15 +335,14 @@ class Group:
 
         ``callback`` must not block. It isn't called if ``function`` fails.
         """
-        if self.full():
-            greenlet = Greenlet(self.apply_cb, function, args, kwds, callback)
-            _launch(greenlet, sys._getframe(1))
-            return greenlet
         greenlet = self.greenlet_class(function, *(args or ()), **(kwds or {}))
-        self._enlist(greenlet)
-        if callback is not None:
-            greenlet.link_value(lambda ended: callback(ended.value))
-        _launch(greenlet, sys._getframe(1))
+        if self._places is None or self._places.acquire(False):
+            self._enrol(greenlet)
+            if callback is not None:
+                greenlet.link_value(lambda ended: callback(ended.value))
+        else:
+            greenlet = Greenlet(self.apply_cb, function, args, kwds, callback)
+        launch(greenlet, _site(2))
         return greenlet
 
     def map(self, function: Function, iterable: Iterable[Any]) -> list[Any]:
@@ -373,7 +385,7 @@ class Group:
     ) -> Greenlet:
         """As `map_cb` in a greenlet (no member), which is returned."""
         greenlet = Greenlet(self.map_cb, function, iterable, callback)
-        _launch(greenlet, sys._getframe(1))
+        launch(greenlet, _site(2))
         return greenlet
 
     def imap(
@@ -389,18 +401,15 @@ class Group:
 
         If ``function`` fails for an item, its exception is raised in place of the result.
         """
-        return IMap(self, function, zip(*iterables), maxsize)
+        return IMap(self, function, zip(*iterables, strict=False), maxsize, _site(2))
 
     def imap_unordered(
         self, function: Function, *iterables: Iterable[Any], maxsize: int | None = None
     ) -> IMapUnordered:
         """As `imap`, but the results come in the order in which they are ready."""
-        return IMapUnordered(self, function, zip(*iterables), maxsize)
+        return IMapUnordered(self, function, zip(*iterables, strict=False), maxsize, _site(2))
 
 
-def _launch(greenlet: Greenlet, frame: Any) -> None:
-    """`Greenlet.start` of a new one, for the caller in ``frame``."""
-    greenlet._site = (frame.f_code, frame.f_lasti)
-    greenlet.hub = hub = get_hub()
-    greenlet.context = copy_context()
-    hub.ready.append(greenlet)
+def _site(depth: int) -> Site:
+    frame = sys._getframe(depth)
+    return frame.f_code, frame.f_lasti

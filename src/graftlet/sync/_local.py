@@ -1,7 +1,8 @@
 """`local`: attributes that each greenlet (and each native thread) has its own values of.
 
-Rule: a local keeps one namespace per greenlet, and both ends give it up: the greenlet when it ends,
-the local when nobody refers to it any more. The namespace is found by the running greenlet at each
+Rule: a local keeps one namespace per greenlet, and a greenlet that ends takes its own out. It knows
+the locals it has used by weak references only: a local that nobody else refers to is gone with all its
+values, also one that refers to itself, and needs no finalizer for it. The namespace is found by the running greenlet at each
 access, so nothing has to be done when greenlets switch.
 
 The behaviour is that of ``threading.local`` (Modules/_threadmodule.c): a subclass's ``__init__`` runs
@@ -9,10 +10,17 @@ again, with the same arguments, for every greenlet that touches the object.
 """
 
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 from graftlet.core._current import blocking_hub, per_thread
 
 Namespace = dict[str, Any]
+
+
+class Spaces(dict[Any, Namespace]):
+    """The namespaces of one local, by greenlet (a dict that can be referred to weakly)."""
+
+    __slots__ = ("__weakref__",)
 
 
 class local:  # noqa: N801 - the name that threading.local has
@@ -24,7 +32,7 @@ class local:  # noqa: N801 - the name that threading.local has
         if (args or kwargs) and cls.__init__ is object.__init__:
             raise TypeError("Initialization arguments are not supported")
         self = object.__new__(cls)
-        spaces: dict[Any, Namespace] = {}
+        spaces = Spaces()
         _set_spaces(self, spaces)
         _set_arguments(self, (args, kwargs))
         # Python calls __init__ for this first namespace.
@@ -37,11 +45,6 @@ class local:  # noqa: N801 - the name that threading.local has
         self = cls()
         vars(self).update(vars(native))
         return self
-
-    def __del__(self) -> None:
-        spaces = _get_spaces(self)
-        for owner in list(spaces):
-            _forget(owner, spaces)
 
     def __getattribute__(self, name: str) -> Any:
         spaces = _get_spaces(self)
@@ -98,10 +101,10 @@ class _HublessThread:
     __slots__ = ("locals",)
 
     def __init__(self) -> None:
-        self.locals: dict[int, Any] | None = None
+        self.locals: WeakValueDictionary[int, Spaces] | None = None
 
     def __del__(self) -> None:
-        for spaces in (self.locals or {}).values():
+        for spaces in list((self.locals or {}).values()):
             spaces.pop(self, None)
 
 
@@ -116,16 +119,16 @@ def _me() -> Any:
         return stand_in
 
 
-def _enter(spaces: dict[Any, Namespace], owner: Any) -> Namespace:
-    space = spaces[owner] = {}
+def _enter(spaces: Spaces, owner: Any) -> Namespace:
+    space: Namespace = {}
+    spaces[owner] = space
     if owner.locals is None:
-        owner.locals = {id(spaces): spaces}
-    else:
-        owner.locals[id(spaces)] = spaces
+        owner.locals = WeakValueDictionary()
+    owner.locals[id(spaces)] = spaces
     return space
 
 
-def _forget(owner: Any, spaces: dict[Any, Namespace]) -> None:
+def _forget(owner: Any, spaces: Spaces) -> None:
     kept = owner.locals
     if kept is not None:
         kept.pop(id(spaces), None)

@@ -81,6 +81,9 @@ class Lock(_Waitable):
         #: The (raw) greenlet that took it last: for the deadlock report only.
         self._taker: Any = None
 
+    def __init_subclass__(cls) -> None:
+        raise TypeError("type 'graftlet.lock.Lock' is not an acceptable base type")  # as in C
+
     @classmethod
     def of(cls, native: Any) -> "Lock":
         """A cooperative lock that works on ``native``, a ``_thread.lock``, and so has its state."""
@@ -150,7 +153,8 @@ class RLock(_Waitable):
 
     __slots__ = ("_count", "_owner")
 
-    def __init__(self) -> None:
+    def __init__(self, *_args: Any, **_kwargs: Any) -> None:
+        # C's RLock takes any arguments and ignores them (a DeprecationWarning since 3.14).
         self._native = _allocate_lock()
         self._waiters = None
         # Invariant: written only by who holds the native lock. A Task, or a native thread's ident.

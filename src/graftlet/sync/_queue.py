@@ -21,7 +21,6 @@ from graftlet.core._greenlet import getcurrent
 from graftlet.core._unhandled import report_unhandled
 from graftlet.core._waitqueue import Turn, WaitQueue, deadline_after
 from graftlet.sync._queue_errors import Empty, Full, ShutDown
-from graftlet.sync._simple_queue import SimpleQueue as SimpleQueue
 
 Item = TypeVar("Item")
 

@@ -19,6 +19,9 @@ from typing import Final
 
 from graftlet.core._waitqueue import Turn, WaitQueue, deadline_after
 
+#: What one token is added with: ``+=`` is no call, after which a signal's handler could raise.
+_ONE: Final = (None,)
+
 
 class Semaphore:
     """A counter of free places, as `threading.Semaphore`.
@@ -87,7 +90,14 @@ class Semaphore:
         """
         if n < 1:
             raise ValueError(f"n must be one or more, not {n}")
-        self._put_back(n)
+        if n > 1:
+            self._put_back(n)
+            return
+        try:
+            self._tokens.append(None)
+        finally:
+            if self._turns:
+                self._share()
 
     def __enter__(self) -> bool:
         return self.acquire()
@@ -127,7 +137,7 @@ class Semaphore:
     def _put_back(self, n: int) -> None:
         try:
             if n < self.MANY:
-                self._tokens.extend(repeat(None, n))
+                self._tokens += _ONE * n
             else:
                 self._reserves.append(repeat(None, n))
         finally:
@@ -189,9 +199,6 @@ class Semaphore:
         return taken or handed
 
 
-_ONE: Final = (None,)
-
-
 class BoundedSemaphore(Semaphore):
     """A semaphore that can't be released more often than it was acquired.
 
@@ -230,6 +237,6 @@ class BoundedSemaphore(Semaphore):
                 del self._occupied[-1]
                 freed += 1
         except IndexError:
-            self._occupied.extend(repeat(None, freed))
+            self._occupied += _ONE * freed
             raise ValueError("Semaphore released too many times") from None
         self._put_back(n)

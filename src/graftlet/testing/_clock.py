@@ -148,27 +148,25 @@ class WatchingPoller(WrappedPoller):
 
     def _note(self, before: "_Usage") -> None:
         now = _Usage()
-        # Who waited natively is answerable for all of the time, who only computed for his own part.
-        if now.waits > before.waits:
-            blocked = now.wall - before.wall
-        else:
-            blocked = now.busy - before.busy
+        blocked = (now.wall - before.wall) - (now.preempted - before.preempted)
         if blocked > self.longest:
             self.longest = blocked
             self.culprit = repr(self._hub.current)
 
 
 class _Usage:
-    """What this thread has had so far (getrusage(2); only Linux tells threads apart)."""
+    """Seconds of this thread's life: how many, and in how many of them somebody else had its processor.
 
-    __slots__ = ("busy", "waits", "wall")
+    Linux tells (``Documentation/scheduler/sched-stats.rst``, "/proc/<pid>/schedstat"); elsewhere all
+    but the processor time counts as preempted, so that only who computes is found.
+    """
+
+    __slots__ = ("preempted", "wall")
 
     def __init__(self) -> None:
-        import resource
-
-        usage = resource.getrusage(getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF))
-        #: Real time and processor time, seconds.
         self.wall = _original.monotonic()
-        self.busy = time.thread_time()
-        #: How often it gave up the processor to wait for something.
-        self.waits = usage.ru_nvcsw
+        try:
+            with open("/proc/thread-self/schedstat", "rb") as statistics:
+                self.preempted = int(statistics.read().split()[1]) / 1e9
+        except OSError:
+            self.preempted = self.wall - time.thread_time()

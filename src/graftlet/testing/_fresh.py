@@ -49,7 +49,8 @@ def fresh_hub(
                 yield hub
     finally:
         try:
-            _end_greenlets(hub)
+            if not hub.closed:
+                _end_greenlets(hub)
         finally:
             hub.close()
             if before is None:

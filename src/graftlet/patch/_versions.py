@@ -1,0 +1,58 @@
+"""What the versions of CPython do differently in the C code that graftlet stands in for.
+
+Rule: a branch says with which version it can go.
+"""
+
+import _thread
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, Final
+
+_daemons_allowed: Final[Any] = getattr(_thread, "daemon_threads_allowed", None)  # since 3.12
+
+
+def check_may_start(daemon: bool = False) -> None:
+    """Raise what CPython raises for a thread that may not be started, now or here.
+
+    Raises: RuntimeError: the interpreter is being shut down, or allows no daemons.
+    """
+    if sys.is_finalizing():
+        if sys.version_info >= (3, 13):
+            raise PythonFinalizationError(  # noqa: F821 - 3.13 has it
+                "can't create new thread at interpreter shutdown"
+            )
+        if sys.version_info >= (3, 12):  # goes with 3.12
+            raise RuntimeError("can't create new thread at interpreter shutdown")
+    if daemon and _daemons_allowed is not None and not _daemons_allowed():
+        raise RuntimeError("daemon threads are not supported in this interpreter")
+
+
+def report_thread_exception(error: BaseException, function: Callable[..., Any]) -> None:
+    """Tell ``sys.unraisablehook`` of an exception that ended a thread without ``threading``."""
+    if sys.version_info >= (3, 13):
+        message, subject = f"Exception ignored in thread started by {function!r}", None
+    else:  # goes with 3.12
+        message, subject = "Exception ignored in thread started by", function
+    sys.unraisablehook(
+        SimpleNamespace(
+            exc_type=type(error),
+            exc_value=error,
+            exc_traceback=error.__traceback__,
+            err_msg=message,
+            object=subject,
+        )
+    )
+
+
+def warn_of_fork(name: str, threads: int) -> None:
+    """What CPython says of a fork beside running threads; greenlets hold locks in the child, too."""
+    if threads and sys.version_info >= (3, 12):  # goes with 3.11
+        warnings.warn(
+            f"This process (pid={os.getpid()}) is multi-threaded, "
+            f"use of {name}() may lead to deadlocks in the child.",
+            DeprecationWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,1 @@
+"""The cases, by subject. They know nothing of graftlet."""

@@ -1,0 +1,124 @@
+"""Runs the cases of one module in this interpreter, and prints each outcome as a line of JSON.
+
+    python child.py plain|first|last module [case ...]
+
+Cases that are named are left out.
+
+Rule: in mode ``first`` nothing but graftlet is imported before patching; in mode ``last`` everything is
+imported, and what the module prepares exists, before patching.
+"""
+
+import sys
+
+#: Seconds that one case may take.
+LONGEST_CASE = 6
+
+
+def patch() -> None:
+    import graftlet
+
+    graftlet.patch_all()
+
+
+def import_all() -> None:
+    """What large programs have imported when they come to patch."""
+    import asyncio
+    import concurrent.futures.thread
+    import http.client
+    import logging.handlers
+    import multiprocessing
+    import queue
+    import selectors
+    import socketserver
+    import ssl
+    import subprocess
+    import urllib.request
+
+    del asyncio, concurrent, http, logging, multiprocessing, queue, selectors, socketserver, ssl
+    del subprocess, urllib
+
+
+def main(mode: str, name: str, *left_out: str) -> None:
+    sys.path.pop(0)  # the harness's own directory
+    if mode == "first":
+        patch()
+    else:
+        import_all()
+    module = __import__(name, fromlist=["*"])
+    if hasattr(module, "prepare"):
+        module.prepare()
+    if mode == "last":
+        patch()
+
+    from faulthandler import cancel_dump_traceback_later, dump_traceback_later
+
+    from tests.patch.harness import tools
+
+    if mode != "plain":
+        from graftlet.core._current import get_hub
+
+        get_hub()  # its descriptors are nobody's leak
+    for case, function in tools.cases_of(module).items():
+        if case in left_out:
+            continue
+        print(case, file=sys.stderr, flush=True)
+        dump_traceback_later(LONGEST_CASE, exit=True)
+        report(case, function, mode)
+        cancel_dump_traceback_later()
+
+
+def report(case, function, mode):  # type: ignore[no-untyped-def] # typing is not imported yet
+    import gc
+    import json
+    import os
+    import threading
+    import traceback
+
+    from tests.patch.harness import tools
+
+    before = os.listdir("/proc/self/fd") if os.path.exists("/proc/self/fd") else []
+    trace = ""
+    try:
+        outcome = repr(function())
+    except BaseException as error:
+        outcome = f"raised {tools.describe(error)}"
+        trace = traceback.format_exc()
+        del error
+    left = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
+    if left:
+        outcome += f", and left threads: {left}"
+    if before:
+        after = os.listdir("/proc/self/fd")
+        if len(after) != len(before):
+            gc.collect()
+            after = os.listdir("/proc/self/fd")
+        if len(after) != len(before):
+            outcome += ", and left descriptors: " + ", ".join(sorted(set(after) - set(before)))
+    if mode != "plain":
+        outcome += left_in_hub()
+    json.dump([case, outcome, trace], sys.stdout)
+    sys.stdout.write("\n")
+    sys.stdout.flush()
+
+
+def left_in_hub() -> str:
+    from graftlet.core._deadlock import own_threads
+    from graftlet.testing import assert_hub_empty
+
+    native = set(sys._current_frames()) - own_threads
+    found = f", and left {len(native) - 1} native threads" if len(native) > 1 else ""
+    try:
+        assert_hub_empty()
+    except AssertionError as error:
+        import gc
+
+        gc.collect()
+        try:
+            assert_hub_empty()
+        except AssertionError:
+            found += f", and {error}"
+    return found
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

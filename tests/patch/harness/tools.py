@@ -1,0 +1,201 @@
+"""What cases are written with.
+
+Rule: nothing in here or in a case knows graftlet, and importing a module of cases opens nothing: what
+must exist before patching is made by its function ``prepare``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Pair = tuple[socket.socket, socket.socket]
+
+Function = TypeVar("Function", bound="Callable[..., Any]")
+
+#: Seconds: a time-out that is meant to pass.
+SHORT: Final = 0.02
+#: Seconds: a time-out that is not.
+LONG: Final = 3.0
+
+
+def describe(error: BaseException) -> str:
+    """An exception's type, its errno by name, and its text."""
+    number = getattr(error, "errno", None)
+    name = f"[{errno.errorcode.get(number, number)}]" if isinstance(number, int) else ""
+    return f"{type(error).__module__}.{type(error).__qualname__}{name}: {error}"
+
+
+def outcome(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """What the call returns, or a description of what it raises."""
+    try:
+        return function(*args, **kwargs)
+    except Exception as error:
+        return describe(error)
+
+
+def kind(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """As `outcome`, but of an exception only its type: for texts that no program reads."""
+    try:
+        return function(*args, **kwargs)
+    except Exception as error:
+        return type(error).__name__
+
+
+class Background(threading.Thread):
+    """A call in a thread of its own."""
+
+    def __init__(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        super().__init__(daemon=True)
+        self._call = (function, args, kwargs)
+        self._outcome: Any = "never ended"
+        self.start()
+
+    def run(self) -> None:
+        function, args, kwargs = self._call
+        self._outcome = outcome(function, *args, **kwargs)
+
+    def result(self) -> Any:
+        self.join(LONG)
+        return self._outcome
+
+
+def settle(seconds: float = 0.003) -> None:
+    """Let the other threads come to where they wait."""
+    time.sleep(seconds)
+
+
+@contextlib.contextmanager
+def listening(family: int = socket.AF_INET, backlog: int = 16) -> Iterator[socket.socket]:
+    """A listener on the loopback interface."""
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.bind(("127.0.0.1" if family == socket.AF_INET else "::1", 0))
+        listener.listen(backlog)
+        yield listener
+
+
+def tcp_pair(family: int = socket.AF_INET) -> Pair:
+    """Two ends of one TCP connection."""
+    with listening(family) as listener:
+        client = socket.socket(family, socket.SOCK_STREAM)
+        client.connect(listener.getsockname())
+        server, _ = listener.accept()
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return client, server
+
+
+def tcp6_pair() -> Pair:
+    """Two ends of one TCP connection over IPv6 (IPv4 where there is none)."""
+    try:
+        return tcp_pair(socket.AF_INET6)
+    except OSError:
+        return tcp_pair()
+
+
+def udp_pair() -> Pair:
+    """Two bound UDP sockets; the first is connected to the second."""
+    first, second = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+    first.bind(("127.0.0.1", 0))
+    second.bind(("127.0.0.1", 0))
+    first.connect(second.getsockname())
+    return first, second
+
+
+def datagram_pair() -> Pair:
+    """Two connected UNIX datagram sockets."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+
+
+def packet_pair() -> Pair:
+    """Two connected UNIX sockets that keep records apart."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+PAIRS: Final[dict[str, Callable[[], Pair]]] = {
+    "tcp": tcp_pair,
+    "tcp6": tcp6_pair,
+    "unix": socket.socketpair,
+    "udp": udp_pair,
+    "datagram": datagram_pair,
+    "packet": packet_pair,
+}
+STREAMS: Final = ("tcp", "unix")
+ALL: Final = tuple(PAIRS)
+
+
+def on(*kinds: str) -> Callable[[Function], Function]:
+    """The case is run once for each kind of `PAIRS`, with both ends as arguments."""
+
+    def note(function: Function) -> Function:
+        function.kinds = kinds  # type: ignore[attr-defined] # read by `cases_of`
+        return function
+
+    return note
+
+
+def cases_of(module: Any) -> dict[str, Callable[[], Any]]:
+    """The cases of a module by name, each ready to be called."""
+    found: dict[str, Callable[[], Any]] = {}
+    for name, function in vars(module).items():
+        if not name.startswith("case_"):
+            continue
+        short = name.removeprefix("case_")
+        if not hasattr(function, "kinds"):
+            found[short] = function
+            continue
+        for each in function.kinds:
+            found[f"{short}-{each}"] = _with_pair(function, PAIRS[each])
+    return found
+
+
+def _with_pair(function: Callable[..., Any], make: Callable[[], Pair]) -> Callable[[], Any]:
+    def run() -> Any:
+        first, second = make()
+        with first, second:
+            return function(first, second)
+
+    return run
+
+
+def fill(sock: socket.socket) -> int:
+    """Send until nothing more goes in; how many bytes that were."""
+    before = sock.gettimeout()
+    sock.setblocking(False)
+    count = 0
+    try:
+        while True:
+            count += sock.send(b"x" * 65536)
+    except BlockingIOError:
+        return count
+    finally:
+        sock.settimeout(before)
+
+
+def receive(sock: socket.socket, size: int) -> bytes:
+    """Exactly ``size`` bytes, or fewer at the end of the stream."""
+    parts = []
+    while size > 0 and (part := sock.recv(min(size, 65536))):
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+@contextlib.contextmanager
+def full_listener() -> Iterator[tuple[str, int]]:
+    """The address of a listener with no room for one more connection: connecting takes for ever."""
+    with listening(backlog=0) as listener, contextlib.ExitStack() as stack:
+        address = listener.getsockname()
+        for _ in range(8):
+            client = stack.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(address)
+        settle()
+        yield address
