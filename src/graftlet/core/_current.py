@@ -5,7 +5,6 @@ blocks in it; any other native thread only when it asks for greenlets itself (`g
 `graftlet.get_hub`). A native thread without a hub simply blocks, as it always did.
 """
 
-import _thread
 import os
 from collections.abc import Callable
 from typing import Final
@@ -73,7 +72,7 @@ def in_main_thread() -> bool:
     On Linux the main thread's id is the process's (gettid(2)), also in the child of a fork that
     another thread made, which is what ``threading`` goes by too.
     """
-    return _thread.get_native_id() == os.getpid() if _LINUX else _not_linux_main()
+    return _original.get_native_id() == os.getpid() if _LINUX else _not_linux_main()
 
 
 _LINUX: Final = os.path.exists("/proc/self")

@@ -7,6 +7,7 @@ kept in the job, so it can never hit what the worker does next.
 A job ends exactly once, in `_end`: result first, then those who join, then the links.
 """
 
+import atexit
 import sys
 from collections.abc import Callable
 from contextvars import Context, copy_context
@@ -17,7 +18,7 @@ from weakref import WeakValueDictionary
 from greenlet import GreenletExit
 
 from graftlet.core import _fork, _original
-from graftlet.core._current import get_hub, in_main_thread, per_thread, set_hub_maker
+from graftlet.core._current import get_hub, hub_or_none, in_main_thread, per_thread, set_hub_maker
 from graftlet.core._deadlines import INFINITY
 from graftlet.core._deadlock import describe_if_stuck
 from graftlet.core._errors import Thrown, exception_from
@@ -266,6 +267,9 @@ class Greenlet(Task):
         self.args = ()
         if self.kwargs:
             self.kwargs = {}
+
+    def keepsakes(self) -> object:
+        return self, list((self.locals or {}).values())
 
     def _give_up_locals(self) -> None:
         spaces_of_all, self.locals = self.locals, None
@@ -549,5 +553,13 @@ def make_hub() -> Hub:
     return hub
 
 
+def freeze_at_exit() -> None:
+    """Registered before the program registers anything, hence called last."""
+    hub = hub_or_none()
+    if hub is not None:
+        hub.freeze()
+
+
 set_hub_maker(make_hub)
 _fork.begin_anew_in_children()
+atexit.register(freeze_at_exit)

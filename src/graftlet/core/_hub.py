@@ -72,6 +72,10 @@ class Task(Alarm):
         """The task's whole work, run by a worker. Must not raise."""
         raise NotImplementedError
 
+    def keepsakes(self) -> object:
+        """What a task that is frozen at the interpreter's end must keep alive."""
+        return self
+
     def due(self) -> None:
         if self.waiting is not None:
             self.waiting = None
@@ -207,6 +211,8 @@ class Hub:
         self.closed = False
         #: Whether this is a child process's copy of its parent's hub.
         self.forked = False
+        #: What must outlive everything else in the process: see `Hub.freeze`.
+        self.kept: list[object] = []
         self._witness: Watch | None = None
         main.hub = self
         main.raw = getcurrent()
@@ -517,6 +523,17 @@ class Hub:
         failure = InternalError(f"{type(error).__name__} on the hub: {error}")
         failure.__cause__ = error
         self.throw(self.main, failure)
+
+    def freeze(self) -> None:
+        """The interpreter is ending: greenlets that are still parked stop where they are.
+
+        As daemon threads do. Without this their locals would be thrown away with the modules, and the
+        values' finalizers would run in an interpreter that is half gone.
+        """
+        for worker in self.workers:
+            task = worker.task
+            if task is not None:
+                self.kept.append(task.keepsakes())
 
     def close(self) -> None:
         """Give the hub's descriptors back. The hub can't be used again. For tests and after fork.

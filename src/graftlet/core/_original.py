@@ -25,6 +25,7 @@ sleep: Final = _time.sleep
 allocate_lock: Final = _thread.allocate_lock
 LockType: Final = _thread.LockType
 get_ident: Final = _thread.get_ident
+get_native_id: Final = _thread.get_native_id
 start_new_thread: Final = _thread.start_new_thread
 ThreadLocal: Final = _thread._local
 RLock: Final = _thread.RLock

@@ -141,9 +141,13 @@ def _above_standard(fd: int) -> int:
 class _Bell:
     """A descriptor that another thread can make readable: eventfd(2), elsewhere a pipe."""
 
-    __slots__ = ("_write_fd", "fd")
+    __slots__ = ("_closed", "_open", "_ringing", "_write_fd", "fd")
 
     def __init__(self) -> None:
+        self._closed = False
+        #: One token for each `ring` under way, and one that says who closes the descriptors.
+        self._ringing: list[None] = []
+        self._open: list[None] = [None]
         if hasattr(os, "eventfd"):
             self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
             if self.fd <= 2:
@@ -156,10 +160,21 @@ class _Bell:
             os.set_blocking(self._write_fd, False)
 
     def ring(self) -> None:
+        """Make it readable. After `close` this does nothing, whatever thread is how far in here.
+
+        Invariant: no descriptor is closed while somebody may be about to write to it: its number may
+        belong to another file by then. Whoever is last closes.
+        """
+        self._ringing.append(None)
         try:
-            _original.write(self._write_fd, b"\1\0\0\0\0\0\0\0")
+            if not self._closed:
+                _original.write(self._write_fd, b"\1\0\0\0\0\0\0\0")
         except BlockingIOError:
             pass  # full of rings: it is readable, which is all that is wanted
+        finally:
+            del self._ringing[-1]
+            if self._closed:
+                self.close()
 
     def hush(self) -> None:
         try:
@@ -168,6 +183,13 @@ class _Bell:
             pass
 
     def close(self) -> None:
+        self._closed = True
+        if self._ringing:
+            return
+        try:
+            del self._open[-1]
+        except IndexError:
+            return
         _original.close(self.fd)
         if self._write_fd != self.fd:  # pragma: no cover - not Linux
             _original.close(self._write_fd)

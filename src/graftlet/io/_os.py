@@ -19,14 +19,17 @@ import os
 import select
 import stat
 import sys
+from fcntl import LOCK_EX
+from functools import partial
 from operator import index
 from typing import Any, Final
 
 from graftlet.core import _original
 from graftlet.core._current import hub_or_none
 from graftlet.core._hub import Hub
+from graftlet.io._builtin import Functions
 from graftlet.io._process import NativeCall
-from graftlet.io._time import Functions
+from graftlet.io._process import functions as process_functions
 from graftlet.io._wait import READ, WRITE, wait_descriptor
 
 _preadv: Final = _original.preadv
@@ -113,41 +116,35 @@ def _is_ready(fd: int, events: int) -> bool:
 
 
 def write_all(hub: Hub, fd: int, data: Any) -> int:
-    """As ``os.write``; parks until all of ``data`` has been written, unless the descriptor is non-blocking.
+    """As ``os.write``; parks until all of ``data`` has been written, unless ``fd`` is non-blocking.
 
-    Returns: how many bytes were written; less than all only if it is non-blocking, or an error came up in
-        the middle (which the next call will meet).
+    Returns: how many bytes were written: all, unless ``fd`` is non-blocking or an error came up in between,
+        which the next call will meet.
 
-    Raises: BlockingIOError: none at all could be written without waiting.
+    Raises: BlockingIOError: nothing could be written, and ``fd`` is non-blocking.
     """
-    with memoryview(data) as view:
-        size = view.nbytes
-        if not size:
-            return _original.write(fd, view)
-        done = 0
-        with view.cast("B") as octets:
+    try:
+        octets = memoryview(data).cast("B")
+    except TypeError:
+        return _original.write(fd, data)  # no bytes at all, in either sense
+    done = 0
+    try:
+        with octets:
             while True:
-                blocking = True
                 try:
-                    done += _write_now(fd, octets[done:])
-                    if done == size:
-                        return done
-                    blocking = _get_blocking(fd)
+                    with octets[done:] as rest:
+                        done += _write_now(fd, rest)
                 except BlockingIOError:
-                    if not (blocking := _get_blocking(fd)) and not done:
+                    if not _get_blocking(fd):
                         raise
-                except OSError:
-                    if not done:
-                        raise
-                    return done
-                if not blocking:
-                    return done
-                try:
-                    wait_descriptor(hub, fd, WRITE)
-                except OSError:
-                    if not done:
-                        raise
-                    return done
+                else:
+                    if done == len(octets) or not _get_blocking(fd):
+                        return done
+                wait_descriptor(hub, fd, WRITE)
+    except OSError:
+        if done:
+            return done
+        raise
 
 
 def _write_now(fd: int, octets: memoryview) -> int:
@@ -162,13 +159,12 @@ def _write_now(fd: int, octets: memoryview) -> int:
             pass
     if not _get_blocking(fd):
         return _original.write(fd, octets)
-    status = _fstat(fd)
-    if (twin := _twin(fd, status, os.O_WRONLY)) >= 0:
+    if (twin := _twin(fd, _fstat(fd), os.O_WRONLY)) >= 0:
         try:
             return _original.write(twin, octets)
         finally:
             _original.close(twin)
-    return _unblocked(fd, _original.write, fd, octets)
+    return int(_unblocked(fd, _original.write, fd, octets))
 
 
 def _twin(fd: int, status: os.stat_result, access: int) -> int:
@@ -186,30 +182,51 @@ def _twin(fd: int, status: os.stat_result, access: int) -> int:
         return -1  # no such right, no more descriptors
 
 
-def _unblocked(fd: int, function: Any, *args: Any) -> int:
-    """``function(*args)`` while blocking descriptor ``fd`` is in non-blocking mode."""
+def _unblocked(fd: int, function: Any, *args: Any) -> Any:
+    """``function(*args)`` while the blocking descriptor ``fd`` is in non-blocking mode."""
     os.set_blocking(fd, False)
     try:
-        result: int = function(*args)
+        return function(*args)
     finally:
         os.set_blocking(fd, True)
-    return result
 
 
-# -- Closing
+# -- Opening and closing
+
+
+class _Opening(NativeCall):
+    """A native thread opens one end of a FIFO, and waits for somebody to open the other."""
+
+    __slots__ = ()
+
+    def end(self, wanted: bool) -> None:
+        """Nobody must be left with an end that nobody reads."""
+        if not wanted and self.error is None:
+            _original.close(self.value)
+
+
+def is_fifo(path: Any, dir_fd: int | None = None) -> bool:
+    """Whether opening ``path`` may wait for another process to open it, too."""
+    try:
+        return stat.S_ISFIFO(os.stat(path, dir_fd=dir_fd).st_mode)
+    except (OSError, TypeError, ValueError):
+        return False
 
 
 def forget(fd: int) -> None:
-    """Descriptor ``fd`` is about to be closed: wake whoever waits for it.
-
-    Raises: OSError (EBADF): it is the hub's own.
-    """
+    """Descriptor ``fd`` is about to be closed: wake whoever waits for it."""
     hub = hub_or_none()
-    if hub is None:
-        return
-    watch = hub.watches.get(fd)
-    if watch is not None:
+    if hub is not None and (watch := hub.watches.get(fd)) is not None:
         hub.forget(watch)
+
+
+def _own_descriptors(hub: Hub) -> list[int]:
+    """Those that the hub itself can't do without."""
+    poller: Any = hub.poller
+    own = [poller._bell.fd] if hasattr(poller, "_bell") else []
+    if hasattr(poller, "_epoll"):
+        own.append(poller._epoll.fileno())
+    return own
 
 
 class OsFunctions(Functions):
@@ -220,9 +237,161 @@ class OsFunctions(Functions):
     def read(self, fd: int, length: int, /) -> bytes:
         """As ``os.read``; other greenlets run meanwhile."""
         hub = hub_or_none()
-        if hub is None or not _concerns_us(fd) or length < 0:
+        if hub is None or not _concerns_us(fd) or (length := index(length)) <= 0:
             return _original.read(fd, length)
-        buffer = bytearray(min(index(length), _LONGEST_READ))
-        count = read_into(hub, index(fd), (buffer,))
-        with memoryview(buffer) as view:
-            return bytes(view[:count])
+        buffer = bytearray(min(length, _LONGEST_READ))
+        del buffer[read_into(hub, fd, (buffer,)) :]
+        return bytes(buffer)
+
+    def readinto(self, fd: int, buffer: Any, /) -> int:
+        """As ``os.readinto``; other greenlets run meanwhile."""
+        hub = hub_or_none()
+        if hub is None or not _concerns_us(fd) or not _bytes_in((buffer,)):
+            return int(_original.readinto(fd, buffer))  # type: ignore[misc] # or it is not patched
+        return read_into(hub, fd, (buffer,))
+
+    def readv(self, fd: int, buffers: Any, /) -> int:
+        """As ``os.readv``; other greenlets run meanwhile."""
+        hub = hub_or_none()
+        if hub is None or not _concerns_us(fd) or not _bytes_in(buffers):
+            return _original.readv(fd, buffers)
+        return read_into(hub, fd, buffers)
+
+    def write(self, fd: int, data: Any, /) -> int:
+        """As ``os.write``; other greenlets run meanwhile."""
+        hub = hub_or_none()
+        if hub is None or not _concerns_us(fd):
+            return _original.write(fd, data)
+        return write_all(hub, fd, data)
+
+    def writev(self, fd: int, buffers: Any, /) -> int:
+        """As ``os.writev``; other greenlets run meanwhile."""
+        hub = hub_or_none()
+        if hub is None or not _concerns_us(fd) or not _bytes_in(buffers):
+            return _original.writev(fd, buffers)
+        return write_all(hub, fd, b"".join(buffers))
+
+    def sendfile(
+        self, out_fd: int, in_fd: int, offset: int | None, count: int, *others: Any
+    ) -> int:
+        """As ``os.sendfile``; other greenlets run meanwhile."""
+        hub = hub_or_none()
+        if hub is None or not _concerns_us(out_fd) or not _get_blocking(out_fd):
+            return _original.sendfile(out_fd, in_fd, offset, count, *others)
+        if others or sys.platform != "linux" or _concerns_us(in_fd):
+            call = NativeCall(hub, _original.sendfile, out_fd, in_fd, offset, count, *others)
+            return int(call.outcome())
+        done = 0
+        try:
+            while True:
+                start = None if offset is None else offset + done
+                try:
+                    sent = _unblocked(
+                        out_fd, _original.sendfile, out_fd, in_fd, start, count - done
+                    )
+                except BlockingIOError:
+                    pass
+                else:
+                    done += sent
+                    if not sent or done >= count:
+                        return done
+                wait_descriptor(hub, out_fd, WRITE)
+        except OSError:
+            if done:
+                return done
+            raise
+
+    def eventfd_read(self, fd: int) -> int:
+        """As ``os.eventfd_read``; other greenlets run meanwhile."""
+        hub = hub_or_none()
+        counter = bytearray(8)
+        if hub is None:
+            _original.readv(fd, (counter,))
+        else:
+            read_into(hub, fd, (counter,))
+        return int.from_bytes(counter, sys.byteorder)
+
+    def eventfd_write(self, fd: int, value: int) -> None:
+        """As ``os.eventfd_write``; other greenlets run meanwhile."""
+        assert _original.eventfd_write is not None
+        hub = hub_or_none()
+        if hub is None or not _concerns_us(fd) or not _get_blocking(fd):
+            _original.eventfd_write(fd, value)
+            return
+        try:
+            _unblocked(fd, _original.eventfd_write, fd, value)
+        except BlockingIOError:
+            # eventfd(2): 2**64 - 1 would be passed; and no poll tells when there is room for ``value``.
+            NativeCall(hub, _original.eventfd_write, fd, value).outcome()
+
+    def lockf(self, fd: int, command: int, length: int, /) -> None:
+        """As ``os.lockf``; other greenlets run meanwhile."""
+        if command == os.F_LOCK and hub_or_none() is not None:
+            # lockf(3) is fcntl(2) on the bytes from here on.
+            start = os.lseek(fd, 0, os.SEEK_CUR)
+            process_functions.lockf(fd, LOCK_EX, length, start)
+        else:
+            _original.os_lockf(fd, command, length)
+
+    def open(
+        self, path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None
+    ) -> int:
+        """As ``os.open``; other greenlets run while a FIFO waits for its other end."""
+        hub = hub_or_none()
+        if hub is None or not isinstance(flags, int) or flags & os.O_NONBLOCK:
+            return _original.open_descriptor(path, flags, mode, dir_fd=dir_fd)
+        if not is_fifo(path, dir_fd):
+            return _original.open_descriptor(path, flags, mode, dir_fd=dir_fd)
+        call = partial(_original.open_descriptor, path, flags, mode, dir_fd=dir_fd)
+        return int(_Opening(hub, call).outcome())
+
+    def close(self, fd: int) -> None:
+        """As ``os.close``; whoever waits for the descriptor is woken."""
+        hub = hub_or_none()
+        if hub is not None:
+            if fd in _own_descriptors(hub):
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+            forget(fd)
+        _original.close(fd)
+
+    def closerange(self, fd_low: int, fd_high: int, /) -> None:
+        """As ``os.closerange``; whoever waits for one of the descriptors is woken."""
+        hub = hub_or_none()
+        if hub is not None:
+            for fd in [fd for fd in hub.watches if fd_low <= fd < fd_high]:
+                forget(fd)
+            for fd in sorted(_own_descriptors(hub)):
+                if fd_low <= fd < fd_high:
+                    _original.closerange(fd_low, fd)
+                    fd_low = fd + 1
+        _original.closerange(fd_low, fd_high)
+
+    def dup2(self, fd: int, fd2: int, inheritable: bool = True) -> int:
+        """As ``os.dup2``; whoever waits for ``fd2`` is woken."""
+        hub = hub_or_none()
+        if hub is not None and fd != fd2:
+            if fd2 in _own_descriptors(hub):
+                raise OSError(errno.EBUSY, f"descriptor {fd2} is one of graftlet's own")
+            if fd2 in hub.watches:
+                _fstat(fd)  # EBADF: then fd2 is not closed
+                forget(fd2)
+        return _original.dup2(fd, fd2, inheritable)
+
+
+def _concerns_us(fd: int) -> bool:
+    """Whether ``fd`` is one that we know how to wait for; if it is none at all, the kernel will tell."""
+    try:
+        return may_wait(fd)
+    except (OSError, TypeError, ValueError, OverflowError):
+        return False
+
+
+def _bytes_in(buffers: Any) -> bool:
+    """Whether ``buffers`` are what readv(2) takes, and not empty."""
+    try:
+        return len(buffers) > 0 and any(memoryview(buffer).nbytes for buffer in buffers)
+    except TypeError:
+        return False
+
+
+functions: Final = OsFunctions()

@@ -23,7 +23,7 @@ from graftlet.core import _original
 from graftlet.core._current import hub_or_none
 from graftlet.core._deadlock import own_threads
 from graftlet.core._hub import Hub, Task
-from graftlet.core._waiting import sleeping
+from graftlet.core._waiting import sleep_until
 from graftlet.core._waitqueue import WaitQueue
 from graftlet.io._builtin import Functions
 from graftlet.io._wait import READ, wait_descriptor
@@ -49,7 +49,17 @@ _LONGEST_PAUSE: Final = 0.05
 class NativeCall:
     """One call in a native thread of its own, for one greenlet."""
 
-    __slots__ = ("_args", "_ended", "_function", "_guard", "_hub", "_task", "error", "value")
+    __slots__ = (
+        "_args",
+        "_back",
+        "_ended",
+        "_function",
+        "_guard",
+        "_hub",
+        "_task",
+        "error",
+        "value",
+    )
 
     def __init__(self, hub: Hub, function: Callable[..., Any], *args: Any) -> None:
         self._hub = hub
@@ -62,6 +72,8 @@ class NativeCall:
         self._guard = _original.allocate_lock()
         #: Whether the thread has its outcome, or the greenlet has left: what comes second sees it.
         self._ended = False
+        #: Whether the outcome has come back to the hub.
+        self._back = False
 
     def __repr__(self) -> str:
         return f"{getattr(self._function, '__name__', self._function)}() in a native thread"
@@ -76,7 +88,8 @@ class NativeCall:
             raise
         hub.external += 1
         try:
-            hub.park(self)
+            while not self._back:
+                hub.park(self)
         except BaseException:
             if self._is_second():
                 self.end(False)
@@ -111,11 +124,12 @@ class NativeCall:
         if self._is_second():
             self.end(False)
         else:
-            self._hub.post(self._back)
+            self._hub.post(self._come_back)
         own_threads.discard(me)  # another thread may get this ident
 
-    def _back(self) -> None:
+    def _come_back(self) -> None:
         """On the hub."""
+        self._back = True
         self._hub.external -= 1
         self._hub.wake(self._task, self)
 
@@ -147,6 +161,7 @@ _lookers: Final[dict[tuple[int, int, int], WaitQueue]] = {}
 
 def _look(call: tuple[int, int, int], turns: WaitQueue) -> None:
     """In a native thread: return when waitid(2) would, without reaping anybody."""
+    assert _original.waitid is not None
     try:
         _original.waitid(*call)
     except OSError:
@@ -223,7 +238,7 @@ def _waited(hub: Hub, kind: int, number: int, states: int, look: Callable[[], An
             elif _original.waitid is not None:
                 _park_for_look(kind, number, states)
             else:  # pragma: no cover - neither Linux nor a BSD
-                hub.park(sleeping, hub.clock() + pause)
+                sleep_until(hub, hub.clock() + pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
     finally:
         if pidfd >= 0:
@@ -236,14 +251,14 @@ class ProcessFunctions(Functions):
 
     __slots__ = ()
 
-    def wait(self) -> tuple[int, int]:
+    def wait(self) -> Any:
         """As ``os.wait``; other greenlets run meanwhile."""
         hub = hub_or_none()
         if hub is None:
             return _original.wait()
         return _reaped(hub, -1, 0, _original.waitpid, -1)
 
-    def waitpid(self, pid: int, options: int, /) -> tuple[int, int]:
+    def waitpid(self, pid: int, options: int, /) -> Any:
         """As ``os.waitpid``; other greenlets run meanwhile."""
         pid, options = index(pid), index(options)
         hub = hub_or_none()
@@ -251,7 +266,7 @@ class ProcessFunctions(Functions):
             return _original.waitpid(pid, options)
         return _reaped(hub, pid, options, _original.waitpid, pid)
 
-    def wait3(self, options: int) -> tuple[int, int, Any]:
+    def wait3(self, options: int) -> Any:
         """As ``os.wait3``; other greenlets run meanwhile."""
         options = index(options)
         hub = hub_or_none()
@@ -259,7 +274,7 @@ class ProcessFunctions(Functions):
             return _original.wait3(options)
         return _reaped(hub, -1, options, _original.wait3)
 
-    def wait4(self, pid: int, options: int) -> tuple[int, int, Any]:
+    def wait4(self, pid: int, options: int) -> Any:
         """As ``os.wait4``; other greenlets run meanwhile."""
         pid, options = index(pid), index(options)
         hub = hub_or_none()
@@ -269,18 +284,20 @@ class ProcessFunctions(Functions):
 
     def waitid(self, idtype: int, id: int, options: int, /) -> Any:
         """As ``os.waitid``; other greenlets run meanwhile."""
-        idtype, id, options = index(idtype), index(id), index(options)
+        waitid = _original.waitid
+        assert waitid is not None
+        kind, number, options = index(idtype), index(id), index(options)
         hub = hub_or_none()
         if (
             hub is None
             or options & _WNOHANG
             # waitid(2): a pidfd that was opened with PIDFD_NONBLOCK makes it fail with EAGAIN.
-            or (idtype == _P_PIDFD and not os.get_blocking(id))
+            or (kind == _P_PIDFD and not os.get_blocking(number))
         ):
-            return _original.waitid(idtype, id, options)
+            return waitid(kind, number, options)
         look = options | _WNOHANG
         states = options & ~_WNOWAIT
-        return _waited(hub, idtype, id, states, lambda: _original.waitid(idtype, id, look))
+        return _waited(hub, kind, number, states, lambda: waitid(kind, number, look))
 
     def system(self, command: Any) -> int:
         """As ``os.system``; other greenlets run meanwhile."""
@@ -359,7 +376,7 @@ _locking: Final[dict[tuple[int, int], list[_Locking]]] = {}
 _table_guard: Final = _original.allocate_lock()
 
 
-def _identity(descriptor: int) -> tuple[int, int]:
+def _identity(descriptor: int) -> Any:
     status = os.fstat(descriptor)
     return status.st_dev, status.st_ino
 

@@ -88,7 +88,7 @@ class Poll:
 
     def __new__(cls) -> "Poll":
         """Refused, as by the C type: only ``select.poll()`` makes one."""
-        raise TypeError("cannot create 'select.poll' instances")
+        raise TypeError(f"cannot create '{cls.__module__}.{cls.__qualname__}' instances")
 
     @classmethod
     def _made(cls) -> "Poll":

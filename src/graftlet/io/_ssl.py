@@ -26,6 +26,7 @@ import ssl
 from collections.abc import Callable
 from fcntl import ioctl
 from functools import partial
+from operator import index
 from termios import FIONREAD
 from typing import Any, Final
 
@@ -272,9 +273,18 @@ def read(self: Socket, len: int = 1024, buffer: Any = None) -> Any:
         tls = state.tls
     self._checkClosed()
     operation = sslobj.read if tls.stand_in is not None else tls.never_waiting(self, sslobj.read)
+    if len.__class__ is not int:
+        len = index(len)
     deadline = 0.0
     # `_carry_out`, unrolled (benchmarks: tls-1, tls-100).
-    wants = False if tls.short and _nothing_to_read(self, state, sslobj) else None
+    wants = None
+    if (
+        tls.short
+        and len > 0
+        and (buffer is None or _size(buffer))
+        and _nothing_to_read(self, state, sslobj)
+    ):
+        wants = False
     while True:
         if wants is None:
             try:
@@ -302,6 +312,10 @@ def read(self: Socket, len: int = 1024, buffer: Any = None) -> Any:
         if not deadline:
             _reading_expired(wants)
         wants = None
+
+
+def _size(buffer: Any) -> int:
+    return memoryview(buffer).nbytes
 
 
 def _nothing_to_read(self: Socket, state: SocketState, sslobj: Any) -> bool:

@@ -240,6 +240,40 @@ def _settle_signals(patched: bool) -> None:
         rewrap_all(wrapped if patched else unwrapped)
 
 
+def _os() -> list[Change]:
+    from graftlet.io._os import functions
+
+    return _names(
+        "os",
+        functions,
+        "close",
+        "closerange",
+        "dup2",
+        "eventfd_read",
+        "eventfd_write",
+        "lockf",
+        "open",
+        "read",
+        "readinto",
+        "readv",
+        "sendfile",
+        "write",
+        "writev",
+    )
+
+
+def _subprocess() -> list[Change]:
+    from graftlet.io._process import functions
+
+    return _names("os", functions, "system", "wait", "wait3", "wait4", "waitid", "waitpid")
+
+
+def _fcntl() -> list[Change]:
+    from graftlet.io._process import functions
+
+    return _names("fcntl", functions, "flock", "lockf")
+
+
 def _queue() -> list[Change]:
     import _queue
 
@@ -262,6 +296,9 @@ GROUPS: Final = {
             _settle_ssl,
             needs={"socket": "a TLS socket connects, accepts and closes by the methods of socket"},
         ),
+        Group("os", "os.read, os.write and the like on pipes, terminals and sockets", _os),
+        Group("subprocess", "os.waitpid and its relatives, under subprocess; os.system", _subprocess),
+        Group("fcntl", "file locks: fcntl.flock and lockf", _fcntl),
         Group("signal", "handlers run in the main greenlet; pause", _signal, _settle_signals),
         Group("threading", "threads as greenlets, locks, thread-local data", _threading),
         Group(

@@ -245,7 +245,7 @@ class ThreadFunctions(Functions):
 
     def fork(self) -> int:
         """As ``os.fork``: in the child only this greenlet goes on."""
-        pid = os_fork()
+        pid: int = os_fork()
         if pid:
             warn_of_fork("fork", len(_live))
         return pid
@@ -309,8 +309,8 @@ if hasattr(os, "register_at_fork"):
 
 native_shutdown: Final = _native("_shutdown")
 native_set_name: Final = _native("set_name")
-os_fork: Final[Callable[[], int]] = getattr(os, "fork", _native)
-os_forkpty: Final[Callable[[], tuple[int, int]]] = getattr(os, "forkpty", _native)
+os_fork: Final[Any] = getattr(os, "fork", None)
+os_forkpty: Final[Any] = getattr(os, "forkpty", None)
 native_count: Final = _native("_count")
 native_id: Final = _native("get_native_id")
 native_main_ident: Final = _native("_get_main_thread_ident")

@@ -170,13 +170,16 @@ def fill(sock: socket.socket) -> int:
     before = sock.gettimeout()
     sock.setblocking(False)
     count = 0
-    try:
-        while True:
-            count += sock.send(b"x" * 65536)
-    except BlockingIOError:
-        return count
-    finally:
-        sock.settimeout(before)
+    last = -1
+    while last != count:  # the kernel may find room for more when the first are on their way
+        last = count
+        try:
+            while True:
+                count += sock.send(b"x" * 65536)
+        except BlockingIOError:
+            settle()
+    sock.settimeout(before)
+    return count
 
 
 def receive(sock: socket.socket, size: int) -> bytes:
