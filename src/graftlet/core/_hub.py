@@ -28,7 +28,16 @@ from greenlet import getcurrent, greenlet
 from graftlet.core import _original
 from graftlet.core._deadlines import INFINITY, Alarm, Deadlines
 from graftlet.core._errors import BlockingCallOnHub, Deadlock, InternalError
-from graftlet.core._poller import DISTRUST, READING, WRITING, Poller, Watch, default_poller
+from graftlet.core._poller import (
+    DISTRUST,
+    IN,
+    OUT,
+    READING,
+    WRITING,
+    Poller,
+    Watch,
+    default_poller,
+)
 
 if TYPE_CHECKING:
     from contextvars import Context
@@ -37,6 +46,10 @@ if TYPE_CHECKING:
 
 #: epoll(7) takes milliseconds in an int: 24 days at most. A longer wait is polled again, seconds.
 LONGEST_POLL: Final = 1e6
+
+
+#: The events of a descriptor that data has come for, and that can be written to.
+PLAIN: Final = frozenset((IN, IN | OUT))
 
 
 class Task(Alarm):
@@ -358,6 +371,10 @@ class Hub:
         self.poller.disarm(watch)
         if self.watches.get(watch.fd) is watch:
             del self.watches[watch.fd]
+        self.rouse(watch)
+
+    def rouse(self, watch: Watch) -> None:
+        """Whoever waits for the descriptor tries again. Only from this hub's own thread."""
         self._deliver(watch, READING | WRITING)
 
     def _deliver(self, watch: Watch, events: int) -> None:
@@ -445,7 +462,20 @@ class Hub:
                 watch = watches.get(fd)
                 if watch is None:
                     continue
-                self._deliver(watch, bits)
+                if bits in PLAIN and watch.more is None:
+                    # `_deliver`, unrolled for what nearly all events are (benchmarks, echo-100).
+                    watch.edges += 1
+                    reader = watch.reader
+                    if reader is not None and reader.waiting is watch:
+                        reader.waiting = None
+                        ready.append(reader)
+                    if bits != IN:
+                        writer = watch.writer
+                        if writer is not None and writer.waiting is watch:
+                            writer.waiting = None
+                            ready.append(writer)
+                else:
+                    self._deliver(watch, bits)
                 if not edge:
                     poller.settle(watch)
 

@@ -63,7 +63,7 @@ os_lockf: Final = os.lockf
 # The classes stay what they are, but graftlet's own, made of these, take their place for pipes.
 open_file: Final = _io.open
 FileIO: Final = _io.FileIO
-input: Final = builtins.input
+read_line: Final = builtins.input
 
 select: Final = _select.select
 #: ``None`` where the platform has none of that kind.

@@ -247,7 +247,8 @@ class OsFunctions(Functions):
         """As ``os.readinto``; other greenlets run meanwhile."""
         hub = hub_or_none()
         if hub is None or not _concerns_us(fd) or not _bytes_in((buffer,)):
-            return int(_original.readinto(fd, buffer))  # type: ignore[misc] # or it is not patched
+            assert _original.readinto is not None
+            return int(_original.readinto(fd, buffer))
         return read_into(hub, fd, (buffer,))
 
     def readv(self, fd: int, buffers: Any, /) -> int:
@@ -281,7 +282,7 @@ class OsFunctions(Functions):
         if others or sys.platform != "linux" or _concerns_us(in_fd):
             call = NativeCall(hub, _original.sendfile, out_fd, in_fd, offset, count, *others)
             return int(call.outcome())
-        done = 0
+        done: int = 0
         try:
             while True:
                 start = None if offset is None else offset + done
@@ -333,14 +334,10 @@ class OsFunctions(Functions):
         else:
             _original.os_lockf(fd, command, length)
 
-    def open(
-        self, path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None
-    ) -> int:
+    def open(self, path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
         """As ``os.open``; other greenlets run while a FIFO waits for its other end."""
         hub = hub_or_none()
-        if hub is None or not isinstance(flags, int) or flags & os.O_NONBLOCK:
-            return _original.open_descriptor(path, flags, mode, dir_fd=dir_fd)
-        if not is_fifo(path, dir_fd):
+        if hub is None or not is_fifo(path, dir_fd) or flags & os.O_NONBLOCK:
             return _original.open_descriptor(path, flags, mode, dir_fd=dir_fd)
         call = partial(_original.open_descriptor, path, flags, mode, dir_fd=dir_fd)
         return int(_Opening(hub, call).outcome())

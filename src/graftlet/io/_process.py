@@ -16,6 +16,7 @@ Rules:
 
 import os
 from collections.abc import Callable
+from fcntl import LOCK_NB, LOCK_UN
 from operator import index
 from typing import Any, Final
 

@@ -45,12 +45,12 @@ def is_numeric(host: Any) -> bool:
     if ":" in host:
         try:
             _socket.inet_pton(_socket.AF_INET6, host.partition("%")[0])
-        except OSError:
+        except (OSError, ValueError):
             return False
         return True
     try:
         _socket.inet_aton(host)
-    except (OSError, UnicodeEncodeError):
+    except (OSError, ValueError):
         return False
     return True
 
@@ -91,7 +91,7 @@ def resolved(family: int, address: Any) -> Any:
     host = address[0]
     if not isinstance(host, (str, bytes, bytearray)) or host in ("", "<broadcast>"):
         return address
-    if is_numeric(host):
+    if is_numeric(host) or ("\0" if isinstance(host, str) else b"\0") in host:
         return address
     found = getaddrinfo(host, None, family)
     return (found[0][4][0], *address[1:])

@@ -23,8 +23,10 @@ import _socket
 # What C returns is passed on as it is: typeshed's stubs of C's own methods lack several of these.
 import errno
 import os
+import weakref
 from operator import index
 from socket import socket as socket_class
+from sys import maxsize
 from typing import Any, Final, TypeAlias
 
 from graftlet.core import _original
@@ -44,6 +46,8 @@ _DONTWAIT: Final[int] = _socket.MSG_DONTWAIT
 _WAITALL: Final[int] = getattr(_socket, "MSG_WAITALL", 0)
 _SOCK_NONBLOCK: Final[int] = getattr(_socket, "SOCK_NONBLOCK", 0)
 _TCP: Final = (0, _socket.IPPROTO_TCP)
+#: Not an errno: that of a time-out, EAGAIN, also means that a UNIX listener's backlog is full.
+_TIMED_OUT: Final = -1
 _INTERNET: Final = (_socket.AF_INET, _socket.AF_INET6)
 
 _gettimeout: Final = _C.gettimeout
@@ -63,6 +67,7 @@ _accept: Final = _C._accept
 _connect: Final = _C.connect
 _connect_ex: Final = _C.connect_ex
 _bind: Final = _C.bind
+_shutdown: Final = _C.shutdown
 _python_close: Final = socket_class.close
 _python_detach: Final = socket_class.detach
 # What the C type's members say, past the enum-making properties of class socket.socket.
@@ -74,7 +79,17 @@ _proto: Final = _C.__dict__["proto"].__get__
 class SocketState(Watch):
     """What graftlet knows of one socket object. Lives in the socket's slot ``_closed``."""
 
-    __slots__ = ("marked_closed", "recv", "recv_into", "send", "shadow", "stream", "tls")
+    __slots__ = (
+        "blocks",
+        "marked_closed",
+        "owner",
+        "recv",
+        "recv_into",
+        "send",
+        "shadow",
+        "stream",
+        "tls",
+    )
 
     def __init__(self, fd: int, family: int, kind: int, proto: int, marked_closed: bool) -> None:
         super().__init__(fd)
@@ -88,6 +103,10 @@ class SocketState(Watch):
         self.stream = kind == _socket.SOCK_STREAM and family in _INTERNET and proto in _TCP
         #: While TLS is spoken: what `graftlet.io._ssl` knows of it.
         self.tls: Any = None
+        #: Whether the descriptor is known to be in blocking mode.
+        self.blocks = False
+        #: Tells when the socket object is gone.
+        self.owner: weakref.ref[Any] | None = None
 
     def __bool__(self) -> bool:
         return self.marked_closed
@@ -95,6 +114,23 @@ class SocketState(Watch):
     def __repr__(self) -> str:
         # Also what the deadlock report prints.
         return f"socket with descriptor {self.fd}"
+
+    def orphaned(self, _: object) -> None:
+        """The socket was thrown away unclosed, and so was its descriptor: the number may be in use again."""
+        self.owner = None
+        hub = self.hub
+        if hub is not None and not hub.closed:
+            if hub.thread == _original.get_ident():
+                self._drop()
+            else:
+                hub.post(self._drop)
+
+    def _drop(self) -> None:
+        hub = self.hub
+        if hub is not None and hub.watches.get(self.fd) is self:
+            del hub.watches[self.fd]
+            if not hub.poller.edge:  # epoll has forgotten it
+                hub.poller.disarm(self)
 
     def __del__(self) -> None:
         # The shadow must never close what is not its own.
@@ -110,6 +146,7 @@ def state_of(self: Socket) -> SocketState | None:
     if fd < 0:
         return None
     made = SocketState(fd, _family(self), _type(self), _proto(self), bool(state))
+    made.owner = weakref.ref(self, made.orphaned)
     self._closed = made
     return made
 
@@ -135,7 +172,7 @@ def wait(self: Socket, state: SocketState, writing: bool, deadline: float, flags
     if not deadline:
         timeout = _gettimeout(self)
         if timeout is None:
-            if flags & _DONTWAIT:
+            if flags & _DONTWAIT or not (state.blocks or _blocks(state)):
                 return 0
             deadline = INFINITY
         elif timeout == 0:
@@ -143,12 +180,31 @@ def wait(self: Socket, state: SocketState, writing: bool, deadline: float, flags
         else:
             deadline = hub.clock() + timeout
     if state.hub is hub:
-        woken = wait_watch(hub, state, writing, deadline)
+        if state.armed and not writing and state.reader is None:
+            # `wait_watch`, unrolled: a tenth of an echo (benchmarks, echo-100).
+            state.reader = hub.current
+            try:
+                woken = hub.park(state, deadline)
+            finally:
+                state.reader = None
+            if state.closed:
+                raise closed_meanwhile()
+        else:
+            woken = wait_watch(hub, state, writing, deadline)
     else:
         woken = wait_first(hub, state, writing, deadline)
     if not woken:
         raise TimeoutError("timed out")
     return deadline
+
+
+def _blocks(state: SocketState) -> bool:
+    """Whether the descriptor is in blocking mode: looked at once, before the first wait.
+
+    If O_NONBLOCK was set behind Python's back (fcntl), its operations raise BlockingIOError.
+    """
+    state.blocks = state.tls is not None or os.get_blocking(state.fd)  # TLS sets O_NONBLOCK itself
+    return state.blocks
 
 
 def wait_first(hub: Hub, state: SocketState, writing: bool, deadline: float) -> bool:
@@ -177,44 +233,61 @@ def _note(state: SocketState, edges: int, empty: bool) -> None:
 
 def recv(self: Socket, bufsize: int, flags: int = 0, /) -> bytes:
     """``socket.recv``."""
-    if bufsize.__class__ is not int:
-        bufsize = index(bufsize)
-    if flags & _WAITALL:
-        return _wait_for_all(self, _recv, bufsize, flags)
     state = self._closed
-    if state.__class__ is not SocketState and (state := state_of(self)) is None:
-        return _recv(self, bufsize, flags)
+    if flags or state.__class__ is not SocketState or bufsize.__class__ is not int:
+        return _recv_with(self, index(bufsize), flags)
     deadline = 0.0
     while True:
         edges = state.edges
-        if state.drained != edges or flags:
+        if state.drained != edges or not 0 < bufsize <= maxsize:
             try:
-                data = state.recv(bufsize, flags | _DONTWAIT)
+                data = state.recv(bufsize, _DONTWAIT)
             except BlockingIOError:
                 pass
             else:
-                if len(data) < bufsize and state.stream and not flags:
+                if len(data) < bufsize and state.stream:
                     # `_note`, unrolled.
                     if not data:
                         state.distrust = True
                     elif state.armed and not state.distrust:
                         state.drained = edges
                 return data
-        if not (deadline := wait(self, state, False, deadline, flags)):
+        if not (deadline := wait(self, state, False, deadline)):
             return _recv(self, bufsize, flags)
+
+
+def _recv_with(self: Socket, bufsize: int, flags: int) -> bytes:
+    """`recv` with flags, or of a socket that has not been used yet."""
+    if flags & _WAITALL and _gettimeout(self) is None:
+        data = bytearray(bufsize)
+        return bytes(data[: _recv_all(self, data, flags)])
+    state = state_of(self)
+    if state is None:
+        return _recv(self, bufsize, flags)
+    if not flags:
+        return recv(self, bufsize)
+    deadline = 0.0
+    while True:
+        try:
+            return state.recv(bufsize, flags | _DONTWAIT)
+        except BlockingIOError:
+            if not (deadline := wait(self, state, False, deadline, flags)):
+                return _recv(self, bufsize, flags)
 
 
 def recv_into(self: Socket, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
     """``socket.recv_into``."""
-    if flags & _WAITALL:
-        return _wait_for_all(self, _recv_into, buffer, nbytes, flags)
+    if nbytes.__class__ is not int:
+        nbytes = index(nbytes)
+    if flags & _WAITALL and _gettimeout(self) is None and _can_take(buffer, nbytes):
+        return _recv_all(self, _octets(buffer, nbytes), flags)
     state = self._closed
     if state.__class__ is not SocketState and (state := state_of(self)) is None:
         return _recv_into(self, buffer, nbytes, flags)
     deadline = 0.0
     while True:
         edges = state.edges
-        if state.drained != edges or flags:
+        if state.drained != edges or flags or not _can_take(buffer, nbytes):
             try:
                 count = state.recv_into(buffer, nbytes, flags | _DONTWAIT)
             except BlockingIOError:
@@ -229,11 +302,46 @@ def recv_into(self: Socket, buffer: Any, nbytes: int = 0, flags: int = 0) -> int
             return _recv_into(self, buffer, nbytes, flags)
 
 
-def _wait_for_all(self: Socket, method: Any, *args: Any) -> Any:
-    """MSG_WAITALL and MSG_DONTWAIT exclude each other: a native thread can wait for all of it."""
-    if _gettimeout(self) == 0:
-        return method(self, *args)
-    return pool.call(method, self, *args)
+def _can_take(buffer: Any, nbytes: int) -> bool:
+    """Whether ``recv_into`` would take these arguments and read anything: if not, it never waits."""
+    try:
+        with memoryview(buffer) as view:
+            return not view.readonly and view.c_contiguous and 0 <= nbytes <= view.nbytes != 0
+    except TypeError:
+        return False
+
+
+def _octets(buffer: Any, nbytes: int) -> memoryview:
+    view = memoryview(buffer).cast("B")
+    return view[:nbytes] if nbytes else view
+
+
+def _recv_all(self: Socket, buffer: Any, flags: int) -> int:
+    """MSG_WAITALL on a blocking socket: until ``buffer`` is full, or the stream has ended.
+
+    recv(2) can't do it here, for that flag excludes MSG_DONTWAIT; nor can a native thread, which would
+    go on taking data out of the socket when its greenlet has been killed.
+    """
+    flags &= ~_WAITALL
+    if flags & (_socket.MSG_PEEK | _DONTWAIT) or not _is_stream(self):
+        return recv_into(self, buffer, 0, flags)
+    count = 0
+    with memoryview(buffer) as view:
+        while count < len(view):
+            try:
+                got = recv_into(self, view[count:], 0, flags)
+            except OSError:
+                if count:
+                    break
+                raise
+            if not got:
+                break
+            count += got
+    return count
+
+
+def _is_stream(self: Socket) -> bool:
+    return bool(_type(self) == _socket.SOCK_STREAM)
 
 
 def _size(data: Any) -> int:
@@ -242,6 +350,8 @@ def _size(data: Any) -> int:
 
 def recvfrom(self: Socket, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]:
     """``socket.recvfrom``."""
+    if flags & _WAITALL and _gettimeout(self) is None and _is_stream(self):
+        return recv(self, bufsize, flags), None
     state = state_of(self)
     deadline = 0.0
     while state is not None:
@@ -255,6 +365,8 @@ def recvfrom(self: Socket, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]
 
 def recvfrom_into(self: Socket, buffer: Any, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
     """``socket.recvfrom_into``."""
+    if flags & _WAITALL and _gettimeout(self) is None and _is_stream(self):
+        return recv_into(self, buffer, nbytes, flags), None
     state = state_of(self)
     deadline = 0.0
     while state is not None:
@@ -270,6 +382,8 @@ def recvmsg(
     self: Socket, bufsize: int, ancbufsize: int = 0, flags: int = 0, /
 ) -> tuple[bytes, list[Any], int, Any]:
     """``socket.recvmsg``."""
+    if flags & _WAITALL and _gettimeout(self) is None:
+        return pool.call(_recvmsg, self, bufsize, ancbufsize, flags)
     state = state_of(self)
     deadline = 0.0
     while state is not None:
@@ -286,6 +400,8 @@ def recvmsg_into(
 ) -> tuple[int, list[Any], int, Any]:
     """``socket.recvmsg_into``."""
     buffers = list(buffers)  # an iterator must serve every try
+    if flags & _WAITALL and _gettimeout(self) is None:
+        return pool.call(_recvmsg_into, self, buffers, ancbufsize, flags)
     state = state_of(self)
     deadline = 0.0
     while state is not None:
@@ -320,12 +436,16 @@ def sendall(self: Socket, data: Any, flags: int = 0, /) -> None:
         sent = state.send(data, flags | _DONTWAIT)
     except BlockingIOError:
         sent = 0
-    size = _size(data)
-    if sent == size:
+    if sent == (len(data) if data.__class__ is bytes else _size(data)):
         return None
+    return _send_rest(self, state, data, sent, flags)
+
+
+def _send_rest(self: Socket, state: SocketState, data: Any, sent: int, flags: int) -> None:
+    """`sendall`, when the kernel has taken only ``sent`` octets at the first try."""
     deadline = 0.0
     with memoryview(data) as view, view.cast("B") as octets:
-        while sent < size:
+        while sent < len(octets):
             if not (deadline := wait(self, state, True, deadline, flags)):
                 return _sendall(self, octets[sent:], flags)
             try:
@@ -382,6 +502,8 @@ def accept_descriptor(self: Socket) -> tuple[int, Any]:
                 return state.shadow._accept()
             # accept(2) has no MSG_DONTWAIT. The mode is changed for this call only: processes that
             # share the listener may be waiting in accept themselves.
+            if not (state.blocks or _blocks(state)):
+                break
             state.shadow.setblocking(False)
             try:
                 return state.shadow._accept()
@@ -398,7 +520,7 @@ def connect(self: Socket, address: Any, /) -> None:
     error = _connected(self, address)
     if error is None:
         return _connect(self, address)
-    if error == errno.EWOULDBLOCK:
+    if error == _TIMED_OUT:
         raise TimeoutError("timed out")
     if error:
         raise OSError(error, os.strerror(error))
@@ -408,11 +530,13 @@ def connect(self: Socket, address: Any, /) -> None:
 def connect_ex(self: Socket, address: Any, /) -> int:
     """``socket.connect_ex``; a time-out is EAGAIN, as in C."""
     error = _connected(self, address)
-    return _connect_ex(self, address) if error is None else error
+    if error is None:
+        return _connect_ex(self, address)
+    return errno.EWOULDBLOCK if error == _TIMED_OUT else error
 
 
 def _connected(self: Socket, address: Any) -> int | None:
-    """Connect; returns the errno. EWOULDBLOCK: time-out. None: the original method must do it."""
+    """Connect; returns the errno, or `_TIMED_OUT`. None: the original method must do it."""
     state = state_of(self)
     timeout = _gettimeout(self)
     if state is None or timeout == 0 or blocking_hub() is None:
@@ -420,6 +544,8 @@ def _connected(self: Socket, address: Any) -> int | None:
     address = resolved(_family(self), address)
     shadow = state.shadow
     if timeout is None:
+        if not (state.blocks or _blocks(state)):
+            return None
         shadow.setblocking(False)  # connect(2) has no MSG_DONTWAIT either
         try:
             error = shadow.connect_ex(address)
@@ -437,7 +563,10 @@ def _connected(self: Socket, address: Any) -> int | None:
         try:
             deadline = wait(self, state, True, deadline)
         except TimeoutError:
-            return errno.EWOULDBLOCK
+            return _TIMED_OUT
+        if not deadline:
+            return errno.EINPROGRESS  # the socket was made non-blocking meanwhile
+        state.blocks = False  # the program may change that when it is connected
         error = shadow.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
         if error:
             return error
@@ -455,6 +584,20 @@ def bind(self: Socket, address: Any, /) -> None:
     _bind(self, resolved(_family(self), address))
 
 
+def shutdown(self: Socket, how: int, /) -> None:
+    """``socket.shutdown``: whoever waits for this socket tries again.
+
+    The kernel wakes those who block in send(2) on a UNIX socket, but reports no event to poll for.
+    """
+    _shutdown(self, how)
+    state = self._closed
+    if state.__class__ is SocketState and (hub := state.hub) is not None and not hub.closed:
+        if hub.thread == _original.get_ident():
+            hub.rouse(state)
+        else:
+            hub.post(lambda: hub.rouse(state))
+
+
 def release(self: Socket) -> None:
     """The descriptor is about to be closed or given away: nobody may wait for it any more."""
     state = self._closed
@@ -470,6 +613,7 @@ def release(self: Socket) -> None:
             hub.poller.disarm(state)
             hub.post(lambda: hub.forget(state))
     state.closed = True
+    state.owner = None
     state.shadow.detach()
     self._closed = state.marked_closed
 

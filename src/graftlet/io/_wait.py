@@ -35,6 +35,11 @@ def wait_watch(hub: Hub, watch: Watch, writing: bool, deadline: float = INFINITY
 
     Raises: OSError: it was closed meanwhile (EBADF), or can't be polled.
     """
+    if not watch.armed and not hub.poller.edge:
+        # A level-triggered poller knows one watch for each number: two sockets with the same one share it.
+        known = hub.watches.get(watch.fd)
+        if known is not None and (known.waits(False) or known.waits(True)):
+            watch = known
     task = hub.current
     if writing:
         if first := watch.writer is None:

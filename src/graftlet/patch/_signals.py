@@ -3,12 +3,15 @@
 Rule: a handler is installed behind a `MainHandler`, and the program never gets to see that one.
 """
 
+import _signal  # type: ignore[import-not-found] # typeshed has no stubs of it
 from typing import Any, Final
 
 from graftlet.core import _signals
-from graftlet.core._current import get_hub
+from graftlet.core._current import blocking_hub, get_hub
+from graftlet.core._deadlines import INFINITY
 from graftlet.core._greenlet import getcurrent
 from graftlet.core._hub import Reason
+from graftlet.core._waitqueue import deadline_after
 from graftlet.io._builtin import Functions
 from graftlet.patch._threads import ThreadGreenlet
 
@@ -30,11 +33,51 @@ class SignalFunctions(Functions):
         """As ``_signal.getsignal``."""
         return _signals.unwrapped(_signals.installed(number))
 
+    def sigwait(self, sigset: Any, /) -> int:
+        """As ``signal.sigwait``; other greenlets run meanwhile."""
+        if blocking_hub() is None:
+            return int(native_sigwait(sigset))
+        return int(_await_signal(sigset, INFINITY).si_signo)
+
+    def sigwaitinfo(self, sigset: Any, /) -> Any:
+        """As ``signal.sigwaitinfo``; other greenlets run meanwhile."""
+        if blocking_hub() is None:
+            return native_sigwaitinfo(sigset)
+        return _await_signal(sigset, INFINITY)
+
+    def sigtimedwait(self, sigset: Any, timeout: float, /) -> Any:
+        """As ``signal.sigtimedwait``; other greenlets run meanwhile."""
+        if blocking_hub() is None or not timeout > 0:
+            return native_sigtimedwait(sigset, timeout)
+        return _await_signal(sigset, deadline_after(timeout))
+
     def pause(self) -> None:
         """As ``signal.pause``: wait until a signal handler has run (in this greenlet: the main one)."""
         get_hub().park(a_signal)
 
 
+#: Seconds between two looks for a pending signal.
+LOOK_EVERY: Final = 0.01
+
+
+def _await_signal(sigset: Any, deadline: float) -> Any:
+    """The next of ``sigset`` that is pending, or None when the deadline has passed.
+
+    It has to be looked for again and again: a signal that is blocked wakes nobody, and one that was sent
+    to this native thread (pthread_kill(3), ``raise_signal``) can be taken by no other.
+    """
+    hub = get_hub()
+    while True:
+        info = native_sigtimedwait(sigset, 0)
+        now = hub.clock()
+        if info is not None or now >= deadline:
+            return info
+        hub.park(a_signal, min(deadline, now + LOOK_EVERY))
+
+
 a_signal: Final = Reason("a signal")
+native_sigwait: Final[Any] = getattr(_signal, "sigwait", None)
+native_sigwaitinfo: Final[Any] = getattr(_signal, "sigwaitinfo", None)
+native_sigtimedwait: Final[Any] = getattr(_signal, "sigtimedwait", None)
 
 functions: Final = SignalFunctions()

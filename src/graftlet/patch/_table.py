@@ -117,6 +117,7 @@ def _socket() -> list[Change]:
         "sendall": operations.sendall,
         "sendmsg": operations.sendmsg,
         "sendto": operations.sendto,
+        "shutdown": operations.shutdown,
     }
     return [
         Change(socket.socket, name, method, sweep=False)
@@ -226,9 +227,14 @@ def _threading() -> list[Change]:
 
 
 def _signal() -> list[Change]:
+    import _signal as signal_module  # type: ignore[import-not-found] # typeshed has no stubs of it
+
     from graftlet.patch._signals import functions
 
-    return _names("_signal", functions, "signal", "getsignal", "pause")
+    names = ["signal", "getsignal", "pause"]
+    if hasattr(signal_module, "sigtimedwait"):
+        names += ["sigwait", "sigwaitinfo", "sigtimedwait"]
+    return _names("_signal", functions, *names)
 
 
 def _settle_signals(patched: bool) -> None:
@@ -297,7 +303,9 @@ GROUPS: Final = {
             needs={"socket": "a TLS socket connects, accepts and closes by the methods of socket"},
         ),
         Group("os", "os.read, os.write and the like on pipes, terminals and sockets", _os),
-        Group("subprocess", "os.waitpid and its relatives, under subprocess; os.system", _subprocess),
+        Group(
+            "subprocess", "os.waitpid and its relatives, under subprocess; os.system", _subprocess
+        ),
         Group("fcntl", "file locks: fcntl.flock and lockf", _fcntl),
         Group("signal", "handlers run in the main greenlet; pause", _signal, _settle_signals),
         Group("threading", "threads as greenlets, locks, thread-local data", _threading),

@@ -29,13 +29,14 @@ from graftlet.sync._lock import Lock
 class ThreadGreenlet(Greenlet):
     """The greenlet that is a thread."""
 
-    __slots__ = ("function", "handle", "native_id", "sentinel")
+    __slots__ = ("_ended_as", "function", "handle", "native_id", "sentinel")
 
     def __init__(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         super().__init__(None, *args, **kwargs)
         self.function = function
+        self._ended_as: str | None = None
         #: What ``threading.get_native_id`` says; 0: nobody has asked yet.
         self.native_id = 0
         #: Released when it ends: what ``Thread.join`` of Python 3.12 and older waits for.
@@ -44,11 +45,7 @@ class ThreadGreenlet(Greenlet):
         self.handle: ThreadHandle | None = None
 
     def _describe_call(self) -> str:
-        thread = getattr(self.function, "__self__", None)
-        name = getattr(thread, "name", None)  # a threading.Thread: people know it by its name
-        if isinstance(name, str):
-            return f"thread {name}"
-        return f"thread {getattr(self.function, '__qualname__', None) or repr(self.function)}"
+        return f"thread {self._ended_as or _name_of(self.function)}"
 
     def _run(self, *args: Any, **kwargs: Any) -> None:
         function = self.function
@@ -60,6 +57,9 @@ class ThreadGreenlet(Greenlet):
             report_thread_exception(error, function)
         finally:
             _live.discard(self)
+            # Somebody may keep the greenlet: the Thread, and what it was called with, can go now.
+            self._ended_as = _name_of(function)
+            self.function = _ended
             if self.sentinel is not None and self.sentinel.locked():
                 self.sentinel.release()
             if self.handle is not None:
@@ -70,6 +70,17 @@ class ThreadGreenlet(Greenlet):
         _live.discard(self)
         if self.handle is not None:
             self.handle._set_done()
+
+
+def _name_of(function: Any) -> str:
+    name = getattr(getattr(function, "__self__", None), "name", None)
+    if isinstance(name, str):
+        return name  # a threading.Thread: people know it by its name
+    return getattr(function, "__qualname__", None) or repr(function)
+
+
+def _ended() -> None:  # pragma: no cover - never called
+    """In the place of the function of a thread that has ended."""
 
 
 #: Linux numbers its threads below 2**22 (``PID_MAX_LIMIT``).

@@ -206,16 +206,32 @@ class RLock(_Waitable):
             me = per_thread.hub.current
         except AttributeError:
             me = _owner_without_hub()
-        if self._owner is me or self._owner == me:
+        if self._owner is me:
             self._count += 1
             return True
-        if self._native.acquire(False) or (blocking and self._wait(timeout)):
+        native = self._native.acquire(False)
+        if not native and self._owner == me:  # the same native thread's ident
+            self._count += 1
+            return True
+        if native or (blocking and self._wait(timeout)):
             self._owner = me
             self._count = 1
             return True
         return False
 
     def __enter__(self) -> bool:
+        # `acquire` and, below, `release`, unrolled (benchmarks, rlock).
+        try:
+            me = per_thread.hub.current
+        except AttributeError:
+            return self.acquire()
+        if self._owner is me:
+            self._count += 1
+            return True
+        if self._native.acquire(False):
+            self._owner = me
+            self._count = 1
+            return True
         return self.acquire()
 
     def release(self) -> None:
@@ -241,7 +257,18 @@ class RLock(_Waitable):
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.release()
+        try:
+            mine = self._owner is per_thread.hub.current
+        except AttributeError:
+            mine = False
+        if mine and self._count == 1:
+            self._count = 0
+            self._owner = None
+            self._native.release()
+            if self._waiters:
+                self._waiters.wake_one()
+        else:
+            self.release()
 
     # What threading.Condition uses.
 

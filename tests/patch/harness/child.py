@@ -68,6 +68,8 @@ def main(mode: str, name: str, *left_out: str) -> None:
         dump_traceback_later(LONGEST_CASE, exit=True)
         report(case, function, mode, prepared)
         cancel_dump_traceback_later()
+    if hasattr(module, "finish"):
+        module.finish()
 
 
 def report(case, function, mode, prepared):  # type: ignore[no-untyped-def] # typing is not imported yet

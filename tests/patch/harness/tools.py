@@ -169,6 +169,7 @@ def fill(sock: socket.socket) -> int:
     """Send until nothing more goes in; how many bytes that were."""
     before = sock.gettimeout()
     sock.setblocking(False)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32768)
     count = 0
     last = -1
     while last != count:  # the kernel may find room for more when the first are on their way

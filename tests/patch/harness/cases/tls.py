@@ -222,7 +222,7 @@ def case_half_a_record() -> Any:
                 except ssl.SSLWantReadError:
                     b.sendall(outgoing.read())
                     incoming.write(b.recv(65536))
-        while piece := outgoing.read(3):
+        while piece := outgoing.read(40):
             b.sendall(piece)
             settle(0.0005)
 
@@ -300,13 +300,13 @@ def case_handshake_times_out() -> Any:
 
 def case_handshake_without_blocking() -> Any:
     a, b = tcp_pair()
-    other = Background(server_context().wrap_socket, b, server_side=True)
     a.setblocking(False)
     got = [kind(client_context().wrap_socket, a.dup(), server_hostname="localhost")]
     tls = client_context().wrap_socket(
         a, server_hostname="localhost", do_handshake_on_connect=False
     )
     got.append(outcome(tls.do_handshake))
+    other = Background(server_context().wrap_socket, b, server_side=True)
     while True:
         try:
             tls.do_handshake()
@@ -481,9 +481,11 @@ def case_connect_ex_with_time_out() -> Any:
 def case_connection_refused() -> Any:
     with listening() as listener:
         address = listener.getsockname()
-    client = client_context().wrap_socket(socket.socket(), server_hostname="localhost")
-    with client:
-        return [outcome(client.connect, address), client.connect_ex(address)]
+    first, second = (
+        client_context().wrap_socket(socket.socket(), server_hostname="localhost") for _ in range(2)
+    )
+    with first, second:
+        return [outcome(first.connect, address), second.connect_ex(address)]
 
 
 def case_certificate_refused() -> Any:
