@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from graftlet.core._deadlock import own_threads
 from graftlet.core._unhandled import print_unhandled
@@ -58,6 +59,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if getattr(config.option, "hypothesis_seed", None) is None:
         config.option.hypothesis_seed = str(config.getoption("--graftlet-seed"))
+    # The same examples with the same seed, however slow the machine is.
+    settings.register_profile(
+        "graftlet", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.load_profile("graftlet")
+
+
+def pytest_collection_finish() -> None:
+    # The collector's pauses are then those of the tests' own objects, not of all the modules loaded:
+    # on a busy machine a full collection would block the hub for longer than is allowed.
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -35,6 +35,8 @@ from graftlet.patch._engine import is_patched as is_patched
 from graftlet.patch._engine import patch_all as patch_all
 from graftlet.patch._engine import patched as patched
 from graftlet.patch._engine import unpatch_all as unpatch_all
+from graftlet.sync._group import Group as Group
+from graftlet.sync._pool import Pool as Pool
 
 __all__ = (
     "BlockingCallOnHub",

@@ -421,7 +421,7 @@ def test_the_environment_chooses_the_poller(name: str) -> None:
         timer.join()
         graftlet.sleep(0)
         graftlet.sleep(0)
-        print(seen)
+        print([number for number in seen if number != "post"], seen.count("post"))
         try:
             graftlet.get_hub().park("nothing")
         except graftlet.Deadlock as deadlock:
@@ -430,7 +430,7 @@ def test_the_environment_chooses_the_poller(name: str) -> None:
         environment={"GRAFTLET_POLLER": name},
     )
     kind = {"epoll": "EpollPoller False", "poll": "LevelPoller False", "select": "LevelPoller True"}
-    assert out.splitlines() == [kind[name], "[1, 2, 3, 'post']", "Deadlock"]
+    assert out.splitlines() == [kind[name], "[1, 2, 3] 1", "Deadlock"]
 
 
 def test_the_environment_may_name_several(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,387 @@
+"""Files on pipes, terminals and sockets, cooperative; all other files stay C from top to bottom.
+
+Rules:
+
+* *Only what may wait is ours.* ``open`` makes what it always made. If that is a file on a pipe, a terminal or
+  a socket, its three layers are made anew: a raw `FileIO` that parks, a `BufferedReader` or
+  `BufferedWriter` that greenlets take turns in (the C ones call it a "reentrant call" if a second greenlet
+  of the same thread comes while one is parked inside), and the C ``TextIOWrapper`` above. They derive from
+  the C classes, so ``isinstance`` holds.
+* *Files that exist already* become cooperative in place: a C object can be initialised again, which puts new
+  layers below it and changes none of the references to it. What it had read ahead goes to the new raw file.
+* *One owner of the descriptor.* Where a C raw file existed first, it stays the one that closes the
+  descriptor, and the `FileIO` that took its place has it closed (`FileIO.of`).
+"""
+
+import gc
+import os
+import select
+import sys
+from abc import ABCMeta
+from functools import partial
+from io import BufferedReader as _BufferedReader
+from io import BufferedWriter as _BufferedWriter
+from io import TextIOWrapper, text_encoding
+from typing import TYPE_CHECKING, Any, Final, Optional
+
+from graftlet.core import _original
+from graftlet.core._current import hub_or_none
+from graftlet.core._deadlock import own_threads
+from graftlet.io import _os
+from graftlet.io._builtin import Functions
+from graftlet.io._wait import READ, wait_descriptor
+from graftlet.sync._lock import RLock
+
+if TYPE_CHECKING:
+    from io import BufferedIOBase as _Layer
+else:
+    _Layer = object
+
+_FileIO: Final = _original.FileIO
+#: One call of ``readall`` asks for so many bytes: what a pipe holds.
+_CHUNK: Final = 65536
+
+
+# -- The raw layer
+
+
+class _FileIOType(ABCMeta):
+    """``io.FileIO`` itself: makes files of this class only where that is of use, and owns the others, too."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        if cls is not FileIO:
+            return super().__call__(*args, **kwargs)
+        raw = _opened(_FileIO, *args, **kwargs)
+        return FileIO.of(raw) if _os.may_wait(raw.fileno()) else raw
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, _FileIO) if cls is FileIO else super().__instancecheck__(instance)
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        return issubclass(subclass, _FileIO) if cls is FileIO else super().__subclasscheck__(subclass)
+
+
+class FileIO(_FileIO, metaclass=_FileIOType):
+    """As ``io.FileIO``, but lets other greenlets run while it waits."""
+
+    __slots__ = ("_ahead", "_owner", "_waits")
+
+    #: What has been read already, by a buffer that is no more.
+    _ahead: bytes
+    _owner: Optional[_FileIO]
+    _waits: bool
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> "FileIO":
+        self: FileIO = super().__new__(cls)
+        self._ahead = b""
+        self._owner = None
+        self._waits = False
+        return self
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        _opened(super().__init__, *args, **kwargs)
+        self._waits = _os.may_wait(self.fileno())
+
+    @classmethod
+    def of(cls, raw: _FileIO) -> "FileIO":
+        """A cooperative file with the descriptor, and the life, of ``raw``."""
+        self = cls.__new__(cls)
+        _FileIO.__init__(self, raw.fileno(), raw.mode, closefd=False)
+        self.name = raw.name
+        self._owner = raw
+        self._waits = True
+        return self
+
+    @property
+    def closefd(self) -> bool:
+        """Whether closing the file closes the descriptor."""
+        owner = self._owner
+        return bool(super().closefd if owner is None else owner.closefd)
+
+    def _dealloc_warn(self, source: Any) -> None:
+        (super() if self._owner is None else self._owner)._dealloc_warn(source)  # type: ignore[misc]
+
+    def close(self) -> None:
+        """As ``io.FileIO.close``; whoever waits for the descriptor is woken."""
+        if self._waits and not self.closed and self.closefd:
+            _os.forget(self.fileno())
+        try:
+            super().close()
+        finally:
+            if self._owner is not None:
+                self._owner.close()
+
+    def readinto(self, buffer: Any, /) -> Any:
+        """As ``io.FileIO.readinto``."""
+        if self._ahead:
+            with memoryview(buffer) as view, view.cast("B") as octets:
+                count = min(len(octets), len(self._ahead))
+                octets[:count] = self._ahead[:count]
+            self._ahead = self._ahead[count:]
+            return count
+        hub = hub_or_none()
+        if hub is None or not self._waits or not self.readable():
+            return super().readinto(buffer)
+        try:
+            return _os.read_into(hub, self.fileno(), (buffer,))
+        except BlockingIOError:
+            return None
+
+    def read(self, size: int | None = -1, /) -> Any:
+        """As ``io.FileIO.read``."""
+        if not self._waits:
+            return super().read(size)  # type: ignore[arg-type] # None is allowed since 3.0
+        if size is None or size < 0:
+            return self.readall()
+        buffer = bytearray(min(size, _os.LONGEST_READ))
+        count = self.readinto(buffer)
+        if count is None:
+            return None
+        del buffer[count:]
+        return bytes(buffer)
+
+    def readall(self) -> Any:
+        """As ``io.FileIO.readall``."""
+        if not self._waits:
+            return super().readall()
+        chunks: list[bytes] = []
+        while chunk := self.read(_CHUNK):
+            chunks.append(chunk)
+        return b"".join(chunks) if chunks or chunk is not None else None
+
+    def write(self, data: Any, /) -> Any:
+        """As ``io.FileIO.write``."""
+        hub = hub_or_none()
+        if hub is None or not self._waits or not self.writable():
+            return super().write(data)
+        try:
+            return _os.write_all(hub, self.fileno(), data)
+        except BlockingIOError:
+            return None
+
+
+def _opened(make: Any, file: Any, mode: str = "r", closefd: bool = True, opener: Any = None) -> Any:
+    """``make(file, mode, closefd, opener)``; opening a FIFO lets other greenlets run."""
+    return make(file, mode, closefd, _opener(file, opener))
+
+
+def _opener(file: Any, opener: Any) -> Any:
+    if opener is None and hub_or_none() is not None and not isinstance(file, int):
+        if _os.is_fifo(file):
+            return partial(_os.functions.open, mode=0o666)
+    return opener
+
+
+# -- The buffered layer
+
+
+class _Turns(_Layer):
+    """One greenlet at a time in a buffer, as one thread at a time in those of C."""
+
+    __slots__ = ()
+
+    _turn: RLock
+
+    def close(self) -> None:
+        with self._turn:
+            super().close()
+
+
+class BufferedReader(_Turns, _BufferedReader):
+    """As ``io.BufferedReader``, over a raw file that parks."""
+
+    __slots__ = ("_turn",)
+
+    def __init__(self, raw: Any, buffer_size: int) -> None:
+        self._turn = RLock()
+        super().__init__(raw, buffer_size)
+
+    def peek(self, size: int = 0, /) -> bytes:
+        with self._turn:
+            return super().peek(size)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        with self._turn:
+            return super().read(size)
+
+    def read1(self, size: int = -1, /) -> bytes:
+        with self._turn:
+            return super().read1(size)
+
+    def readinto(self, buffer: Any, /) -> int:
+        with self._turn:
+            return super().readinto(buffer)
+
+    def readinto1(self, buffer: Any, /) -> int:
+        with self._turn:
+            return super().readinto1(buffer)
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        with self._turn:
+            return super().readline(size)
+
+
+class BufferedWriter(_Turns, _BufferedWriter):
+    """As ``io.BufferedWriter``, over a raw file that parks."""
+
+    __slots__ = ("_turn",)
+
+    def __init__(self, raw: Any, buffer_size: int) -> None:
+        self._turn = RLock()
+        super().__init__(raw, buffer_size)
+
+    def flush(self) -> None:
+        with self._turn:
+            super().flush()
+
+    def write(self, data: Any, /) -> int:
+        with self._turn:
+            return super().write(data)
+
+
+_COOPERATIVE: Final[dict[type, Any]] = {
+    _BufferedReader: BufferedReader,
+    _BufferedWriter: BufferedWriter,
+}
+
+
+def _size(buffered: Any) -> int:
+    """A buffer's size in bytes: what it takes beyond the object itself."""
+    return int(buffered.__sizeof__() - type(buffered).__basicsize__)
+
+
+# -- open and input
+
+
+def _cooperative(file: Any, newline: str | None) -> Any:
+    """What ``open`` returns instead of ``file``, which it has just made with such a ``newline``."""
+    if isinstance(file, TextIOWrapper):
+        attributes = {
+            "encoding": file.encoding,
+            "errors": file.errors,
+            "newline": newline,
+            "line_buffering": file.line_buffering,
+            "write_through": file.write_through,
+        }
+        text = TextIOWrapper(_cooperative(file.detach(), None), **attributes)  # type: ignore[arg-type]
+        text.mode = file.mode  # type: ignore[misc] # as io.open does
+        return text
+    if type(file) in _COOPERATIVE:
+        size = _size(file)
+        return _COOPERATIVE[type(file)](FileIO.of(file.detach()), size)
+    return FileIO.of(file) if type(file) is _FileIO else file
+
+
+def _on_terminal() -> bool:
+    """Whether a line that is read comes from a person, as builtin_input_impl in bltinmodule.c has it."""
+    try:
+        return (
+            sys.stdin.fileno() == 0
+            and sys.stdout.fileno() == 1
+            and os.isatty(0)
+            and os.isatty(1)
+            and sys.stderr is not None
+        )
+    except (AttributeError, OSError, ValueError):
+        return False
+
+
+def _edited_line(prompt: str) -> str:
+    """A line that ``readline`` lets a person edit, which only C can do: parks until the first key is hit."""
+    import termios
+
+    *lines, last = prompt.split("\n")
+    hub = hub_or_none()
+    if hub is not None:
+        # The prompt without readline's marks for what takes no room on the screen.
+        shown = "\n".join([*lines, last.replace("\1", "").replace("\2", "")])
+        print(shown, end="", flush=True)
+        usual = termios.tcgetattr(0)
+        by_key: list[Any] = [*usual[:3], usual[3] & ~(termios.ICANON | termios.ECHO), *usual[4:]]
+        termios.tcsetattr(0, termios.TCSADRAIN, by_key)
+        try:
+            while not _os.is_ready(0, select.POLLIN):
+                wait_descriptor(hub, 0, READ)
+        finally:
+            termios.tcsetattr(0, termios.TCSADRAIN, usual)
+            print(end="\r", flush=True)  # readline will print the last line of the prompt again
+        prompt = last
+    return _original.read_line(prompt)
+
+
+class FileFunctions(Functions):
+    """What takes the place of functions of modules ``io`` and ``builtins``."""
+
+    __slots__ = ()
+
+    def open(
+        self,
+        file: Any,
+        mode: str = "r",
+        buffering: int = -1,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+        closefd: bool = True,
+        opener: Any = None,
+    ) -> Any:
+        """As ``open``; files on pipes, terminals and sockets let other greenlets run while they wait."""
+        if encoding is None and sys.flags.warn_default_encoding and "b" not in mode:
+            encoding = text_encoding(None)  # warns, of the line that has called us
+        opener = _opener(file, opener)
+        made = _original.open_file(
+            file, mode, buffering, encoding, errors, newline, closefd, opener
+        )
+        # What is seekable never waits, as far as it has a name. Asked this way it costs next to nothing.
+        if _os.may_wait(file) if isinstance(file, int) else not made.seekable():
+            return _cooperative(made, newline)
+        return made
+
+    def input(self, prompt: Any = "", /) -> str:
+        """As ``input``; other greenlets run while a person thinks."""
+        if hub_or_none() is None or not _on_terminal():
+            return _original.read_line(prompt)  # reads sys.stdin, a file like others
+        sys.stderr.flush()
+        if "readline" in sys.modules:
+            return _edited_line(str(prompt))
+        sys.audit("builtins.input", prompt)
+        text = str(prompt)
+        if "\0" in text:
+            raise ValueError("input: prompt string cannot contain null characters")
+        print(text, end="", flush=True)
+        line = sys.stdin.readline()
+        if not line:
+            raise EOFError
+        line = line.removesuffix("\n")
+        sys.audit("builtins.input/result", line)
+        return line
+
+
+functions: Final = FileFunctions()
+
+
+# -- Files that exist already
+
+
+class Successors:
+    """Makes the files cooperative that exist when patching begins.
+
+    ``kinds`` tells for each class of C which function is to be called with an object of it: it returns what
+    takes the object's place, or None: then the object stays, and has been changed in place if need be.
+    """
+
+    def __init__(self) -> None:
+        self.kinds: dict[type, Any] = {
+            _FileIO: self._raw,
+            _BufferedReader: self._buffered,
+            _BufferedWriter: self._buffered,
+            TextIOWrapper: self._text,
+        }
+        self._made: dict[_FileIO, FileIO] = {}
+
+    def _raw(self, raw: _FileIO) -> FileIO | None:
+        if raw not in self._made:
+            if raw.closed or not _os.may_wait(raw.fileno()):
+                return None
+            self._made[raw] = FileIO.of(raw)
+        return self._made[raw]
