@@ -17,6 +17,8 @@ from graftlet.core._poller import Watch
 from graftlet.testing import FakeClock, assert_no_switches, wait_all_parked
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from graftlet.core._hub import Hub
 
 
@@ -332,6 +334,62 @@ def test_every_wait_has_a_reason(hub: Hub) -> None:
     graftlet.killall([sleeper, joiner, waiter, finisher, reader])
     os.close(reading)
     os.close(writing)
+
+
+# -- Calls that are made in main, as those of signal handlers are
+
+
+def wait_for_others() -> object:
+    return graftlet.wait(timeout=10)
+
+
+@pytest.mark.parametrize(
+    ("wait", "seconds", "result"),
+    [
+        (lambda: graftlet.sleep(10), 10, None),
+        (lambda: graftlet.spawn(graftlet.sleep, 10).join(), 10, True),
+        (lambda: graftlet.spawn(graftlet.sleep, 20).join(10), 10, False),
+        (lambda: len(graftlet.joinall([graftlet.spawn(graftlet.sleep, 10)])), 10, 1),
+        (lambda: len(graftlet.wait([graftlet.spawn(graftlet.sleep, 10)])), 10, 1),
+        (lambda: graftlet.spawn(graftlet.sleep, 20) and wait_for_others(), 10, False),
+        (wait_for_others, 4, True),
+    ],
+)
+def test_a_call_for_main_is_made_in_main_and_its_wait_goes_on(
+    hub: Hub, clock: FakeClock, wait: Callable[[], object], seconds: float, result: object
+) -> None:
+    seen: list[tuple[object, float]] = []
+
+    def call() -> None:
+        seen.append((graftlet.getcurrent(), clock()))
+
+    def disturb() -> None:
+        for _ in range(4):
+            graftlet.sleep(1)
+            hub.run_in_main(call)
+
+    graftlet.spawn(disturb)
+    assert wait() == result
+    assert clock() == seconds
+    assert seen == [(hub.main, time) for time in (1, 2, 3, 4)]
+    graftlet.wait()
+
+
+def test_a_call_for_main_may_raise_in_main(hub: Hub) -> None:
+    def fail() -> None:
+        raise KeyError
+
+    for wait in (lambda: graftlet.sleep(10), lambda: graftlet.spawn(graftlet.sleep, 10).join()):
+        graftlet.spawn_later(1, hub.run_in_main, fail)
+        with pytest.raises(KeyError):
+            wait()
+    graftlet.wait()
+
+
+def test_a_call_for_main_may_wait_itself(hub: Hub, clock: FakeClock) -> None:
+    graftlet.spawn_later(1, hub.run_in_main, lambda: graftlet.sleep(3))
+    graftlet.sleep(2)
+    assert clock() == 4
 
 
 # -- The hub itself

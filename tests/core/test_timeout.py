@@ -263,11 +263,13 @@ def test_a_timeout_that_comes_after_the_end_hits_nobody(hub: Hub) -> None:
         timeout.start()
         timeouts.append(timeout)
 
-    graftlet.spawn(work).join()
+    ended = graftlet.spawn(work)
+    ended.join()
     # The same worker.
     after = graftlet.spawn(graftlet.sleep, 5)
     assert after.get() is None
     assert not timeouts[0].pending
+    assert ended.pending is None
     assert len(hub.workers) == 1
 
 

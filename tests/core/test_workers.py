@@ -100,6 +100,14 @@ def test_the_context_is_reset_after_a_raw_one() -> None:
     assert job.value == "default"
 
 
+def test_the_context_is_reset_when_the_next_one_starts_directly(hub: Hub) -> None:
+    variable.set("main's")
+    jobs = [graftlet.spawn(variable.set, "the job's before"), graftlet.spawn_raw(variable.get)]
+    graftlet.joinall(jobs)
+    assert jobs[1].value == "default"
+    assert len(hub.workers) == 1
+
+
 def test_the_name_is_reset() -> None:
     def rename() -> str:
         found = graftlet.getcurrent().name
@@ -227,6 +235,7 @@ def test_pending_exceptions_end_with_their_job() -> None:
     first.join()
     second = graftlet.spawn(work)
     assert first.value == "ended with two more to come"
+    assert first.pending is None
     assert second.get() == "slept"
 
 

@@ -60,9 +60,7 @@ flock: Final = _fcntl.flock
 lockf: Final = _fcntl.lockf
 os_lockf: Final = os.lockf
 
-# The classes stay what they are, but graftlet's own, made of these, take their place for pipes.
 open_file: Final = _io.open
-FileIO: Final = _io.FileIO
 read_line: Final = builtins.input
 
 select: Final = _select.select

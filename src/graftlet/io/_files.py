@@ -17,12 +17,14 @@ import gc
 import os
 import select
 import sys
+from _io import text_encoding
 from abc import ABCMeta
 from functools import partial
 from io import BufferedReader as _BufferedReader
 from io import BufferedWriter as _BufferedWriter
-from io import TextIOWrapper, text_encoding
-from typing import TYPE_CHECKING, Any, Final, Optional
+from io import FileIO as _FileIO
+from io import IncrementalNewlineDecoder, TextIOWrapper
+from typing import TYPE_CHECKING, Any, Final
 
 from graftlet.core import _original
 from graftlet.core._current import hub_or_none
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
 else:
     _Layer = object
 
-_FileIO: Final = _original.FileIO
 #: One call of ``readall`` asks for so many bytes: what a pipe holds.
 _CHUNK: Final = 65536
 
@@ -55,10 +56,14 @@ class _FileIOType(ABCMeta):
         return FileIO.of(raw) if _os.may_wait(raw.fileno()) else raw
 
     def __instancecheck__(cls, instance: Any) -> bool:
-        return isinstance(instance, _FileIO) if cls is FileIO else super().__instancecheck__(instance)
+        return (
+            isinstance(instance, _FileIO) if cls is FileIO else super().__instancecheck__(instance)
+        )
 
     def __subclasscheck__(cls, subclass: type) -> bool:
-        return issubclass(subclass, _FileIO) if cls is FileIO else super().__subclasscheck__(subclass)
+        return (
+            issubclass(subclass, _FileIO) if cls is FileIO else super().__subclasscheck__(subclass)
+        )
 
 
 class FileIO(_FileIO, metaclass=_FileIOType):
@@ -68,10 +73,10 @@ class FileIO(_FileIO, metaclass=_FileIOType):
 
     #: What has been read already, by a buffer that is no more.
     _ahead: bytes
-    _owner: Optional[_FileIO]
+    _owner: _FileIO | None
     _waits: bool
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> "FileIO":
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> "FileIO":
         self: FileIO = super().__new__(cls)
         self._ahead = b""
         self._owner = None
@@ -99,7 +104,8 @@ class FileIO(_FileIO, metaclass=_FileIOType):
         return bool(super().closefd if owner is None else owner.closefd)
 
     def _dealloc_warn(self, source: Any) -> None:
-        (super() if self._owner is None else self._owner)._dealloc_warn(source)  # type: ignore[misc]
+        opened: Any = super() if self._owner is None else self._owner
+        opened._dealloc_warn(source)
 
     def close(self) -> None:
         """As ``io.FileIO.close``; whoever waits for the descriptor is woken."""
@@ -130,7 +136,7 @@ class FileIO(_FileIO, metaclass=_FileIOType):
     def read(self, size: int | None = -1, /) -> Any:
         """As ``io.FileIO.read``."""
         if not self._waits:
-            return super().read(size)  # type: ignore[arg-type] # None is allowed since 3.0
+            return super().read(size)
         if size is None or size < 0:
             return self.readall()
         buffer = bytearray(min(size, _os.LONGEST_READ))
@@ -166,10 +172,9 @@ def _opened(make: Any, file: Any, mode: str = "r", closefd: bool = True, opener:
 
 
 def _opener(file: Any, opener: Any) -> Any:
-    if opener is None and hub_or_none() is not None and not isinstance(file, int):
-        if _os.is_fifo(file):
-            return partial(_os.functions.open, mode=0o666)
-    return opener
+    if opener is not None or hub_or_none() is None or isinstance(file, int):
+        return opener
+    return partial(_os.functions.open, mode=0o666) if _os.is_fifo(file) else None
 
 
 # -- The buffered layer
@@ -256,20 +261,25 @@ def _size(buffered: Any) -> int:
 def _cooperative(file: Any, newline: str | None) -> Any:
     """What ``open`` returns instead of ``file``, which it has just made with such a ``newline``."""
     if isinstance(file, TextIOWrapper):
-        attributes = {
-            "encoding": file.encoding,
-            "errors": file.errors,
-            "newline": newline,
-            "line_buffering": file.line_buffering,
-            "write_through": file.write_through,
-        }
-        text = TextIOWrapper(_cooperative(file.detach(), None), **attributes)  # type: ignore[arg-type]
+        attributes = _attributes(file, newline)
+        text = TextIOWrapper(_cooperative(file.detach(), None), **attributes)
         text.mode = file.mode  # type: ignore[misc] # as io.open does
         return text
     if type(file) in _COOPERATIVE:
         size = _size(file)
         return _COOPERATIVE[type(file)](FileIO.of(file.detach()), size)
     return FileIO.of(file) if type(file) is _FileIO else file
+
+
+def _attributes(text: TextIOWrapper, newline: str | None) -> dict[str, Any]:
+    """What to make a text file like ``text`` with."""
+    return {
+        "encoding": text.encoding,
+        "errors": text.errors,
+        "newline": newline,
+        "line_buffering": text.line_buffering,
+        "write_through": text.write_through,
+    }
 
 
 def _on_terminal() -> bool:
@@ -286,6 +296,11 @@ def _on_terminal() -> bool:
         return False
 
 
+def _show(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
 def _edited_line(prompt: str) -> str:
     """A line that ``readline`` lets a person edit, which only C can do: parks until the first key is hit."""
     import termios
@@ -295,7 +310,7 @@ def _edited_line(prompt: str) -> str:
     if hub is not None:
         # The prompt without readline's marks for what takes no room on the screen.
         shown = "\n".join([*lines, last.replace("\1", "").replace("\2", "")])
-        print(shown, end="", flush=True)
+        _show(shown)
         usual = termios.tcgetattr(0)
         by_key: list[Any] = [*usual[:3], usual[3] & ~(termios.ICANON | termios.ECHO), *usual[4:]]
         termios.tcsetattr(0, termios.TCSADRAIN, by_key)
@@ -304,7 +319,7 @@ def _edited_line(prompt: str) -> str:
                 wait_descriptor(hub, 0, READ)
         finally:
             termios.tcsetattr(0, termios.TCSADRAIN, usual)
-            print(end="\r", flush=True)  # readline will print the last line of the prompt again
+            _show("\r")  # readline will print the last line of the prompt again
         prompt = last
     return _original.read_line(prompt)
 
@@ -348,7 +363,7 @@ class FileFunctions(Functions):
         text = str(prompt)
         if "\0" in text:
             raise ValueError("input: prompt string cannot contain null characters")
-        print(text, end="", flush=True)
+        _show(text)
         line = sys.stdin.readline()
         if not line:
             raise EOFError
@@ -364,24 +379,136 @@ functions: Final = FileFunctions()
 
 
 class Successors:
-    """Makes the files cooperative that exist when patching begins.
+    """Makes those files cooperative that exist when patching begins."""
 
-    ``kinds`` tells for each class of C which function is to be called with an object of it: it returns what
-    takes the object's place, or None: then the object stays, and has been changed in place if need be.
-    """
+    __slots__ = ("_made",)
 
     def __init__(self) -> None:
-        self.kinds: dict[type, Any] = {
+        #: By ``id`` of the old file, which the new one keeps.
+        self._made: dict[int, FileIO] = {}
+
+    def kinds(self) -> dict[type, Any]:
+        """For each class of C the function that is to be called with each object of it.
+
+        It returns what takes the object's place, or None: then the object stays, changed in place if
+        need be.
+        """
+        return {
             _FileIO: self._raw,
             _BufferedReader: self._buffered,
             _BufferedWriter: self._buffered,
             TextIOWrapper: self._text,
         }
-        self._made: dict[_FileIO, FileIO] = {}
 
     def _raw(self, raw: _FileIO) -> FileIO | None:
-        if raw not in self._made:
-            if raw.closed or not _os.may_wait(raw.fileno()):
+        made = self._made.get(id(raw))
+        if made is None and not raw.closed and _os.may_wait(raw.fileno()):
+            made = self._made[id(raw)] = FileIO.of(raw)
+        return made
+
+    def _buffered(self, buffered: Any) -> None:
+        """Put a raw file that parks under a buffer. It stays a C one: not for two greenlets at once."""
+        raw = _below(buffered, "raw")
+        if type(raw) is not _FileIO or (new := self._raw(raw)) is None:
+            return
+        if isinstance(buffered, _BufferedReader):
+            ahead = _promptly(partial(_read_ahead, buffered))
+            if ahead is None:
+                return
+            new._ahead = ahead
+        elif not _promptly(partial(_flushed, buffered, new)):
+            return
+        type(buffered).__init__(buffered, new, _size(buffered))
+
+    def _text(self, text: TextIOWrapper) -> None:
+        """Put layers that park under a text file: if it has nothing decoded that would get lost."""
+        old = _below(text, "buffer")
+        new: Any
+        if type(old) is _FileIO:  # python -u
+            new = self._raw(old)
+        else:
+            self._buffered(old)
+            raw = _below(old, "raw")
+            new = raw if type(raw) is FileIO and type(old) in _COOPERATIVE else None
+        if new is None or (attributes := _fresh(text)) is None:
+            return
+        if text.writable() and not _promptly(partial(_flushed, text, new)):
+            return
+        text.detach()
+        if type(old) in _COOPERATIVE:
+            new = _COOPERATIVE[type(old)](new, _size(old))
+            new.before = (
+                old  # whoever has it may use it; and at its end it would close the raw file
+            )
+        type(text).__init__(text, new, **attributes)
+
+
+def _below(file: Any, layer: str) -> Any:
+    try:
+        return getattr(file, layer, None)
+    except ValueError:
+        return None  # detached
+
+
+def _read_ahead(buffered: _BufferedReader) -> bytes:
+    """What a buffer has read ahead; waits for nothing."""
+    fd = buffered.fileno()
+    if _os.is_ready(fd, select.POLLIN) or not os.get_blocking(fd):
+        return buffered.peek()
+    ahead: bytes = _os.unblocked(fd, buffered.peek)
+    return ahead
+
+
+def _flushed(file: Any, raw: FileIO) -> bool:
+    """Flush a file, if the kernel has room; says whether it has."""
+    ready = _os.is_ready(raw.fileno(), select.POLLOUT)
+    if ready:
+        file.flush()
+    return ready
+
+
+def _promptly(function: Any) -> Any:
+    """What ``function()`` returns; None if it fails, or another native thread is busy with the file."""
+    outcome: list[Any] = []
+    returned = _original.allocate_lock()
+
+    def call() -> None:
+        try:
+            outcome.append(function())
+        except (OSError, ValueError):
+            pass
+        finally:
+            returned.release()
+
+    returned.acquire()
+    if set(sys._current_frames()) - own_threads == {_original.get_ident()}:
+        call()
+    else:
+        _original.start_new_thread(call, ())
+        returned.acquire(True, _BUSY)
+    return outcome[0] if outcome else None
+
+
+#: A thread that holds a file's lock for so long (seconds) waits for something.
+_BUSY: Final = 0.1
+
+
+def _fresh(text: TextIOWrapper) -> dict[str, Any] | None:
+    """With what to initialise ``text`` again; None if it has read (or written) something it still needs.
+
+    What Python does not show, the garbage collector does: decoder, encoder, decoded text, ``newline``.
+    """
+    attributes = _attributes(text, None)
+    universal = False
+    for held in gc.get_referents(text):
+        if isinstance(held, str):
+            if held in (text.encoding, text.errors):
+                continue
+            if held not in ("", "\n", "\r", "\r\n") or attributes["newline"] is not None:
                 return None
-            self._made[raw] = FileIO.of(raw)
-        return self._made[raw]
+            attributes["newline"] = held
+        elif hasattr(held, "getstate"):
+            if held.getstate() not in ((b"", 0), 0):
+                return None
+            universal = universal or isinstance(held, IncrementalNewlineDecoder)
+    return None if universal and attributes["newline"] else attributes

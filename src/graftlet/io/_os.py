@@ -42,7 +42,7 @@ _ALWAYS_READY: Final = frozenset((stat.S_IFREG, stat.S_IFDIR, stat.S_IFBLK))
 #: preadv2(2): what it says of a descriptor, a kernel or a C library that knows no RWF_NOWAIT.
 _UNSUPPORTED: Final = frozenset((errno.EOPNOTSUPP, errno.ENOSYS, errno.ESPIPE))
 #: One call reads no more (bytes): its buffer is filled with zeros first, whatever comes in.
-_LONGEST_READ: Final = 256 * 1024
+LONGEST_READ: Final = 256 * 1024
 #: /dev/ptmx: opening that makes another terminal.
 _MASTER: Final = os.makedev(5, 2)
 
@@ -61,7 +61,16 @@ def may_wait(fd: int) -> bool:
 
     Raises: OSError: ``fd`` is no open descriptor.
     """
-    return stat.S_IFMT(_fstat(fd).st_mode) not in _ALWAYS_READY
+    kind = stat.S_IFMT(_fstat(fd).st_mode)
+    if kind in _ALWAYS_READY:
+        return False
+    if kind != stat.S_IFCHR:
+        return True
+    try:
+        os.lseek(fd, 0, os.SEEK_CUR)
+    except OSError:
+        return True
+    return False  # /dev/null and the like
 
 
 # -- Reading
@@ -91,7 +100,7 @@ def _read_now(fd: int, buffers: Any) -> int:
                 raise
         except NotImplementedError:
             pass  # made for a C library without preadv2
-    if not _is_ready(fd, select.POLLIN | select.POLLPRI):
+    if not is_ready(fd, select.POLLIN | select.POLLPRI):
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
     status = _fstat(fd)
     if stat.S_ISFIFO(status.st_mode) and (twin := _twin(fd, status, os.O_RDONLY)) >= 0:
@@ -103,7 +112,8 @@ def _read_now(fd: int, buffers: Any) -> int:
     return _original.readv(fd, buffers)
 
 
-def _is_ready(fd: int, events: int) -> bool:
+def is_ready(fd: int, events: int) -> bool:
+    """Whether one of ``events`` of poll(2), an error or a hang-up has come in."""
     if _original.poll is None:  # pragma: no cover - no platform that has os.readv is known
         lists = ([fd], []) if events & select.POLLIN else ([], [fd])
         return any(_original.select(*lists, [], 0))
@@ -164,7 +174,7 @@ def _write_now(fd: int, octets: memoryview) -> int:
             return _original.write(twin, octets)
         finally:
             _original.close(twin)
-    return int(_unblocked(fd, _original.write, fd, octets))
+    return int(unblocked(fd, _original.write, fd, octets))
 
 
 def _twin(fd: int, status: os.stat_result, access: int) -> int:
@@ -182,7 +192,7 @@ def _twin(fd: int, status: os.stat_result, access: int) -> int:
         return -1  # no such right, no more descriptors
 
 
-def _unblocked(fd: int, function: Any, *args: Any) -> Any:
+def unblocked(fd: int, function: Any, *args: Any) -> Any:
     """``function(*args)`` while the blocking descriptor ``fd`` is in non-blocking mode."""
     os.set_blocking(fd, False)
     try:
@@ -239,7 +249,7 @@ class OsFunctions(Functions):
         hub = hub_or_none()
         if hub is None or not _concerns_us(fd) or (length := index(length)) <= 0:
             return _original.read(fd, length)
-        buffer = bytearray(min(length, _LONGEST_READ))
+        buffer = bytearray(min(length, LONGEST_READ))
         del buffer[read_into(hub, fd, (buffer,)) :]
         return bytes(buffer)
 
@@ -287,9 +297,7 @@ class OsFunctions(Functions):
             while True:
                 start = None if offset is None else offset + done
                 try:
-                    sent = _unblocked(
-                        out_fd, _original.sendfile, out_fd, in_fd, start, count - done
-                    )
+                    sent = unblocked(out_fd, _original.sendfile, out_fd, in_fd, start, count - done)
                 except BlockingIOError:
                     pass
                 else:
@@ -320,7 +328,7 @@ class OsFunctions(Functions):
             _original.eventfd_write(fd, value)
             return
         try:
-            _unblocked(fd, _original.eventfd_write, fd, value)
+            unblocked(fd, _original.eventfd_write, fd, value)
         except BlockingIOError:
             # eventfd(2): 2**64 - 1 would be passed; and no poll tells when there is room for ``value``.
             NativeCall(hub, _original.eventfd_write, fd, value).outcome()

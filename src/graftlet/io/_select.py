@@ -185,6 +185,10 @@ class epoll:  # noqa: N801 - the name that select.epoll has
         self._adopt(real)
         return self
 
+    def give_back(self, native: Any) -> bool:
+        """Undo `of`."""
+        return native is self._epoll
+
     @property
     def closed(self) -> bool:
         """Whether it has been closed."""

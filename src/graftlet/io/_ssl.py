@@ -78,67 +78,67 @@ class Tls:
     Without a ``stand_in`` the TLS object was made before patching.
     """
 
-    __slots__ = ("_guard", "_inside", "_timeout", "busy", "short", "stand_in")
+    __slots__ = ("_inside", "_timeout", "busy", "guard", "short", "stand_in")
 
     def __init__(self, stand_in: StandIn | None) -> None:
         self.stand_in = stand_in
+        #: Held during each call of OpenSSL, whose objects are not made for two threads at once: one
+        #: would find the other's SSL_ERROR_WANT_READ. Native, for nothing waits inside; may be taken
+        #: twice, for C calls Python back during a handshake (SNI).
+        self.guard = _original.RLock()
         #: Held by whoever waits in the middle of a write.
         self.busy: Lock | None = None
         #: Whether the last read returned something, but less than it was asked for.
         self.short = False
-        # A native lock, for nothing waits inside; one that may be taken twice, for C calls Python
-        # back during a handshake (SNI), and Python may use the socket.
-        self._guard = _original.RLock()
+        # Without a stand-in: how many calls are under way, and the time-out that the program gave.
         self._inside = 0
         self._timeout: float | None = None
 
     def never_waiting(self, sock: Socket, method: Callable[..., Any]) -> Callable[..., Any]:
         """``method`` of C's TLS object, so that it never waits."""
-        return method if self.stand_in is not None else partial(self._with_timeout, sock, 0, method)
+        return partial(self._call, sock, 0, method)
 
     def at_once(self, sock: Socket, method: Callable[..., Any]) -> Any:
         """Call ``method`` once more, for C to raise its own TimeoutError if it can't go on."""
-        return self._with_timeout(sock, _AT_ONCE, method)
+        return self._call(sock, _AT_ONCE, method)
 
-    def _with_timeout(
+    def _call(
         self, sock: Socket, timeout: float, method: Callable[..., Any], *arguments: Any
     ) -> Any:
-        """Call ``method`` while C sees another time-out than the program."""
+        """Call ``method`` while C sees this time-out."""
         stand_in = self.stand_in
-        if stand_in is not None:
-            stand_in.settimeout(timeout)
-            try:
-                return method(*arguments)
-            finally:
-                stand_in.settimeout(0)
-        with self._guard:
-            if not self._inside:
-                self._timeout = _gettimeout(sock)
-            self._inside += 1
-            try:
+        with self.guard:
+            if stand_in is None:
+                if not self._inside:
+                    self._timeout = _gettimeout(sock)
+                self._inside += 1
                 _settimeout(sock, timeout)
+            elif timeout:
+                stand_in.settimeout(timeout)
+            try:
                 return method(*arguments)
             finally:
-                self._inside -= 1
-                if not self._inside and sock.fileno() >= 0:
-                    _settimeout(sock, self._timeout)
+                if stand_in is None:
+                    self._inside -= 1
+                    if not self._inside and sock.fileno() >= 0:
+                        _settimeout(sock, self._timeout)
+                elif timeout:
+                    stand_in.settimeout(0)
 
     def gettimeout(self, sock: Socket) -> float | None:
         """The time-out that the program gave the socket, seconds."""
         if self.stand_in is not None:
             return _gettimeout(sock)
-        with self._guard:
+        with self.guard:
             return self._timeout if self._inside else _gettimeout(sock)
 
     def settimeout(self, sock: Socket, timeout: Any) -> None:
         """Give the socket a time-out. C sets the descriptor's mode with it, which must not change."""
-        if self.stand_in is not None:
+        with self.guard:
             _settimeout(sock, timeout)
-            self.stand_in.settimeout(0)
-            return
-        with self._guard:
-            _settimeout(sock, timeout)
-            if self._inside:
+            if self.stand_in is not None:
+                self.stand_in.settimeout(0)
+            elif self._inside:
                 self._timeout = _gettimeout(sock)
                 _settimeout(sock, 0)
 
@@ -288,13 +288,14 @@ def read(self: Socket, len: int = 1024, buffer: Any = None) -> Any:
     while True:
         if wants is None:
             try:
-                if buffer is None:
-                    data = operation(len)
-                    tls.short = 0 < _length(data) < len
-                    return data
-                count = operation(len, buffer)
-                tls.short = 0 < count < len
-                return count
+                with tls.guard:
+                    if buffer is None:
+                        data = operation(len)
+                        tls.short = 0 < _length(data) < len
+                        return data
+                    count = operation(len, buffer)
+                    tls.short = 0 < count < len
+                    return count
             except ssl.SSLWantReadError:
                 wants = False
                 if tls.gettimeout(self) == 0:
@@ -362,7 +363,8 @@ def send(self: Socket, data: Any, flags: int = 0) -> Any:
     if tls.busy is not None:
         _wait_for_turn(self, tls)
     try:
-        return operation(data)
+        with tls.guard:
+            return operation(data)
     except ssl.SSLWantReadError:
         wants = False
         if (timeout := tls.gettimeout(self)) == 0:
@@ -375,6 +377,7 @@ def send(self: Socket, data: Any, flags: int = 0) -> Any:
     # The view keeps others from resizing the data meanwhile.
     with busy, memoryview(data) as view:
         try:
+            operation = tls.never_waiting(self, sslobj.write)
             return _carry_out(state, timeout, _writing_expired, wants, operation, view)
         finally:
             tls.busy = None

@@ -5,25 +5,32 @@ wherever there is one: a reference that the sweep can't reach then still exclude
 """
 
 import gc
+import weakref
+from collections.abc import Callable
+from types import BuiltinMethodType
 from typing import Any
 
 from graftlet.core import _original
 from graftlet.io._select import epoll
+from graftlet.patch._report import Place
 from graftlet.patch._sweep import is_ours, is_ours_name
 from graftlet.patch._threads import ThreadHandle
-from graftlet.sync._local import local
+from graftlet.sync._local import give_back_local, local, local_of
 from graftlet.sync._lock import Lock, RLock
 
 Pairs = dict[int, tuple[Any, Any]]
 
 
-def existing(groups: list[str]) -> Pairs:
-    """Pairs of every convertible object that exists and its cooperative successor."""
+def existing(groups: list[str]) -> tuple[Pairs, list[Place]]:
+    """Pairs of every convertible object that exists and its cooperative successor.
+
+    And those that have none: an RLock that another native thread holds.
+    """
     kinds: dict[type, Any] = {}
     if "threading" in groups:
         kinds[_original.LockType] = Lock.of
         kinds[_original.RLock] = RLock.of
-        kinds[_original.ThreadLocal] = local.of
+        kinds[_original.ThreadLocal] = local_of
         if _original.ThreadHandle is not None:
             kinds[_original.ThreadHandle] = ThreadHandle.of
     if "select" in groups and _original.epoll is not None:
@@ -32,12 +39,62 @@ def existing(groups: list[str]) -> Pairs:
         from graftlet.sync._simple_queue import SimpleQueue
 
         kinds[_original.SimpleQueue] = SimpleQueue.of
-    found = [each for each in gc.get_objects() if type(each) in kinds]
+    if "files" in groups:
+        from graftlet.io._files import Successors
+
+        kinds.update(Successors().kinds())
+    objects = gc.get_objects()
+    found = [each for each in objects if type(each) in kinds]
     ours = _held_by_graftlet(found)
-    pairs: Pairs = {}
+    pairs: Pairs = _socket_methods(objects) if "socket" in groups else {}
+    del objects
+    left = []
     for each in found:
-        if id(each) not in ours and (successor := kinds[type(each)](each)) is not None:
+        if id(each) in ours:
+            continue
+        successor = kinds[type(each)](each)
+        if successor is None:
+            left.append(Place("another native thread", each))
+        else:
             pairs[id(each)] = (each, successor)
+    return pairs, left
+
+
+def remembered(pairs: Pairs) -> list[tuple[Any, Callable[[], Any]]]:
+    """Each native object and a weak reference to its successor, for `back`."""
+    return [
+        (native, weakref.ref(successor))
+        for native, successor in pairs.values()
+        if type(successor).__module__.startswith("graftlet.")
+    ]
+
+
+def back(converted: list[tuple[Any, Callable[[], Any]]]) -> Pairs:
+    """Pairs of every successor that lives and the native object it was made of, in its state again."""
+    pairs: Pairs = {}
+    for native, reference in converted:
+        successor = reference()
+        if successor is None:
+            continue
+        if type(successor) is local:
+            done = give_back_local(successor, native)
+        else:
+            done = successor.give_back(native)
+        if done:
+            pairs[id(successor)] = (successor, native)
+    return pairs
+
+
+def _socket_methods(objects: list[Any]) -> Pairs:
+    """Bound methods that somebody keeps (``recv = sock.recv``): those of C, where there are ours now."""
+    from socket import socket
+
+    pairs: Pairs = {}
+    for each in objects:
+        if type(each) is BuiltinMethodType and issubclass(type(each.__self__), socket):
+            successor = getattr(each.__self__, each.__name__)
+            if type(successor) is not BuiltinMethodType:
+                pairs[id(each)] = (each, successor)
     return pairs
 
 

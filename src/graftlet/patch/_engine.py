@@ -6,13 +6,13 @@ nothing for a group, and every step is kept to be undone in the opposite order.
 
 import contextlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from graftlet.core import _original
 from graftlet.patch import _convert
 from graftlet.patch._report import Report
-from graftlet.patch._sweep import rebind
+from graftlet.patch._sweep import Undo, rebind
 from graftlet.patch._table import GROUPS, Change
 
 
@@ -41,6 +41,10 @@ class _State:
     def __init__(self) -> None:
         #: By group, in the order in which they were made.
         self.applied: dict[str, list[_Applied]] = {}
+        #: What the sweeps have changed in modules, classes and functions.
+        self.log: list[Undo] = []
+        #: What was converted, and its successor while that lives.
+        self.converted: list[tuple[Any, Callable[[], Any]]] = []
         self.guard = _original.allocate_lock()
 
 
@@ -89,9 +93,11 @@ def patch(*names: str) -> Report:
                 if change.sweep:
                     mapping[id(applied.before)] = (applied.before, change.replacement)
                 report.replaced.append(str(change))
-        objects = _convert.existing(new)
+        objects, left = _convert.existing(new)
         report.converted = [_convert.describe(old) for old, _ in objects.values()]
-        report.rebound, report.unreached = rebind({**mapping, **objects})
+        _state.converted += _convert.remembered(objects)
+        report.rebound, report.unreached = rebind({**mapping, **objects}, _state.log)
+        report.unreached += left
         for name in new:
             _settle(name, True)
         report.warnings = _combination_warnings()
@@ -117,7 +123,10 @@ def _combination_warnings() -> list[str]:
 
 
 def unpatch_all() -> Report:
-    """Restore everything that was patched. Greenlets that run go on; locks stay as they are."""
+    """Restore everything that was patched. Greenlets that run go on.
+
+    Locks made meanwhile stay what they are, and go on working, as long as greenlets use them.
+    """
     with _state.guard:
         report = Report()
         mapping: dict[int, tuple[Any, Any]] = {}
@@ -127,8 +136,16 @@ def unpatch_all() -> Report:
                 applied.undo()
                 change = applied.change
                 report.replaced.append(str(change))
-                if change.sweep:
+                # Where one object took the place of several, any of these will do for references
+                # that were taken meanwhile; but not a class that can't be called.
+                if change.sweep and (
+                    id(change.replacement) not in mapping or not isinstance(applied.before, type)
+                ):
                     mapping[id(change.replacement)] = (change.replacement, applied.before)
+        while _state.log:
+            _state.log.pop().undo()
+        mapping.update(_convert.back(_state.converted))
+        _state.converted = []
         if mapping:
             report.rebound, report.unreached = rebind(mapping)
         return report

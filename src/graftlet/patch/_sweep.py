@@ -12,7 +12,7 @@ be changed through the class, a tuple of defaults through its function).
 import gc
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from types import (
     BuiltinMethodType,
@@ -49,19 +49,48 @@ _PASSED_OVER: Final = (
 )
 
 
-def rebind(mapping: dict[int, tuple[Any, Any]]) -> tuple[list[Place], list[Place]]:
+class Undo:
+    """One reference that was changed, in something that lasts, and what it was before."""
+
+    __slots__ = ("_get", "_name", "_new", "_old", "_set")
+
+    def __init__(
+        self,
+        get: Callable[[str], Any],
+        put: Callable[[str, Any], object],
+        name: str,
+        old: Any,
+        new: Any,
+    ) -> None:
+        self._get = get
+        self._set = put
+        self._name = name
+        self._old = old
+        self._new = new
+
+    def undo(self) -> None:
+        """Put the old object back, unless somebody has put something else there meanwhile."""
+        if self._get(self._name) is self._new:
+            self._set(self._name, self._old)
+
+
+def rebind(
+    mapping: dict[int, tuple[Any, Any]], log: list[Undo] | None = None
+) -> tuple[list[Place], list[Place]]:
     """Put the second object of each pair wherever the first one is referred to.
 
     Args:
         mapping: by ``id`` of the old object: the old one and the new one.
+        log: gets an entry for each change in a module, a class or a function's defaults.
 
     Returns: the places that were changed, and those that could not be.
     """
-    sweep = _Sweep(mapping)
+    log = [] if log is None else log
+    sweep = _Sweep(mapping, log)
     sweep.run()
     if sweep.methods:
         # ``Condition`` keeps ``lock.acquire``, a new object each time: those are references, too.
-        second = _Sweep(sweep.methods)
+        second = _Sweep(sweep.methods, log)
         second.run()
         sweep.changed += second.changed
         sweep.unreached += second.unreached
@@ -69,8 +98,9 @@ def rebind(mapping: dict[int, tuple[Any, Any]]) -> tuple[list[Place], list[Place
 
 
 class _Sweep:
-    def __init__(self, mapping: dict[int, tuple[Any, Any]]) -> None:
+    def __init__(self, mapping: dict[int, tuple[Any, Any]], log: list[Undo]) -> None:
         self.mapping = mapping
+        self.log = log
         self.changed: list[Place] = []
         self.unreached: list[Place] = []
         #: Bound methods of old objects that somebody keeps, and those of the new ones.
@@ -98,7 +128,7 @@ class _Sweep:
                 if name is None:
                     indirect.append(holder)
                 elif not is_ours_name(name):
-                    self._in_dict(holder, name)
+                    self._in_dict(holder, name, lasts=True)
             elif type(holder) is tuple:
                 indirect.append(holder)
             else:
@@ -112,11 +142,13 @@ class _Sweep:
         pair = self.mapping.get(id(value))
         return None if pair is None else pair[1]
 
-    def _in_dict(self, holder: dict[Any, Any], where: str) -> None:
+    def _in_dict(self, holder: dict[Any, Any], where: str, lasts: bool) -> None:
         for key, value in list(holder.items()):
             if (new := self._new(value)) is not None:
                 holder[key] = new
                 self.changed.append(Place(f"{where}.{key}"))
+                if lasts:
+                    self.log.append(Undo(holder.get, holder.__setitem__, key, value, new))
             if self._new(key) is not None:
                 self.unreached.append(Place(f"{where}: a key of a dict", value=key))
 
@@ -141,7 +173,7 @@ class _Sweep:
             if kind is not None:
                 self._in_class(kind)
             else:
-                self._in_dict(holder, _describe(known[0]) if known else "a dict")
+                self._in_dict(holder, _describe(known[0]) if known else "a dict", lasts=False)
 
     def _in_class(self, kind: type) -> None:
         for name, value in list(vars(kind).items()):
@@ -152,14 +184,19 @@ class _Sweep:
                     self.unreached.append(Place(_describe(kind) + f".{name}", value=value))
                 else:
                     self.changed.append(Place(f"{_describe(kind)}.{name}"))
+                    put = partial(setattr, kind)
+                    self.log.append(Undo(vars(kind).get, put, name, value, new))
 
     def _in_tuple(self, holder: tuple[Any, ...], owners: list[Any]) -> None:
         functions = [owner for owner in owners if isinstance(owner, FunctionType)]
         for function in functions:
             if function.__defaults__ is holder:
-                function.__defaults__ = tuple(
+                defaults = tuple(
                     value if (new := self._new(value)) is None else new for value in holder
                 )
+                function.__defaults__ = defaults
+                get, put = partial(getattr, function), partial(setattr, function)
+                self.log.append(Undo(get, put, "__defaults__", holder, defaults))
                 self.changed.append(Place(_describe(function) + ": a default argument"))
         derived = [owner for owner in owners if isinstance(owner, type)]
         if any(id(kind) in self.mapping for kind in derived):

@@ -274,6 +274,18 @@ def _subprocess() -> list[Change]:
     return _names("os", functions, "system", "wait", "wait3", "wait4", "waitid", "waitpid")
 
 
+def _files() -> list[Change]:
+    import _io
+
+    from graftlet.io._files import FileIO, functions
+
+    return [
+        *_names("_io", functions, "open"),
+        *_names("builtins", functions, "input"),
+        Change(_io, "FileIO", FileIO),
+    ]
+
+
 def _fcntl() -> list[Change]:
     from graftlet.io._process import functions
 
@@ -306,6 +318,7 @@ GROUPS: Final = {
         Group(
             "subprocess", "os.waitpid and its relatives, under subprocess; os.system", _subprocess
         ),
+        Group("files", "open() on pipes, terminals and sockets; input()", _files),
         Group("fcntl", "file locks: fcntl.flock and lockf", _fcntl),
         Group("signal", "handlers run in the main greenlet; pause", _signal, _settle_signals),
         Group("threading", "threads as greenlets, locks, thread-local data", _threading),

@@ -119,6 +119,10 @@ class ThreadHandle:
         self._done = native.is_done()
         return self
 
+    def give_back(self, native: Any) -> bool:
+        """Undo `of`."""
+        return native is self._native
+
     def is_done(self) -> bool:
         """Whether the thread has ended; in the child of a fork all have but the one that forked."""
         return (

@@ -5,6 +5,7 @@ atomic step: a putter that leaves and does not find its turn there has delivered
 served: one that is killed wakes the next if an offer is there, and the item is still the putter's.
 """
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
@@ -132,21 +133,21 @@ class Channel(Generic[Item]):
         return self.get(block=False)
 
     def _take(self) -> _Offer | None:
-        offers = self._offers._turns
+        offers: OrderedDict[Any, None] = self._offers._turns
         while offers:
             try:
                 offer = next(iter(offers))
-                del offers[offer]  # the delivery
+                del offers[offer]  # the delivery: no call from here to the notification
             except (StopIteration, KeyError, RuntimeError):
                 continue  # another thread was faster
-            assert isinstance(offer, _Offer)
             # Invariant: its putter is told, even if a signal's handler raises here.
             try:
                 offer.notify()
             except BaseException:
                 offer.notify()
                 raise
-            return offer
+            taken: _Offer = offer
+            return taken
         return None
 
     def _wait(self, timeout: float | None) -> _Offer:

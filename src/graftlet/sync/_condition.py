@@ -16,6 +16,12 @@ from graftlet.sync._lock import Lock, RLock
 
 Result = TypeVar("Result")
 
+# The steps of a wait.
+_RELEASE: Final = 0
+_PARK: Final = 1
+_LEAVE: Final = 2
+_RESTORE: Final = 3
+
 
 class Condition:
     """A condition variable, as `threading.Condition`.
@@ -106,37 +112,41 @@ class Condition:
         """
         if not self._is_owned():
             raise RuntimeError("cannot wait on un-acquired lock")
-        parks = timeout is None or timeout > 0
         deadline = deadline_after(timeout)
         turns = self._waiters._turns
         turn = Turn(self)
+        # What `_release_save` returns, should a signal's handler raise in there after the release.
+        saved: Any = (self._lock._count, self._lock._owner) if type(self._lock) is RLock else None
         turns[turn] = None
-        try:
-            saved = self._release_save()
-        except BaseException:
-            turns.pop(turn, None)
-            raise
+        step = _RELEASE
+        doubtful = notified = False
         thrown: list[BaseException] = []
-        left = notified = restoring = False
-        # Each step is done once, whatever is thrown; the last one until it succeeds.
+        # Each step is begun once, whatever is thrown; the last one until it succeeds.
         while True:
             try:
-                if parks:
-                    parks = False
-                    turn.park(deadline)
-                if not left:
+                if step == _RELEASE:
+                    step = _PARK
+                    saved = self._release_save()
+                if step == _PARK:
+                    step = _LEAVE
+                    if timeout is None or timeout > 0:
+                        turn.park(deadline)
+                if step == _LEAVE:
                     try:
                         del turns[turn]
                     except KeyError:
                         notified = True
-                    left = True
-                restoring = True
-                self._acquire_restore(saved)
+                    step = _RESTORE
+                if not (doubtful and self._is_owned()):
+                    self._acquire_restore(saved)
                 break
             except BaseException as error:
-                if restoring and isinstance(error, self._failures):
+                if step == _RESTORE and isinstance(error, self._failures):
                     raise
                 thrown.append(error)
+                if step == _PARK:  # it came out of the release
+                    step = _LEAVE
+                    doubtful = True
         if thrown:
             if notified:
                 self._waiters.wake_one()

@@ -21,7 +21,8 @@ class Linkable:
 
     def __init__(self) -> None:
         self._waiters = WaitQueue()
-        self._links: list[Callable[[Any], object]] = []
+        #: Callbacks by their links, in the order in which they were linked.
+        self._links: dict[object, Callable[[Any], object]] = {}
 
     def ready(self) -> bool:
         """Whether there is nothing to wait for."""
@@ -37,7 +38,7 @@ class Linkable:
         """
         if not callable(callback):
             raise TypeError(f"rawlink: a callable is needed, not {callback!r}")
-        self._links.append(callback)
+        self._links[object()] = callback
         if self.ready():
             if blocking_hub() is None:
                 self._tell_links()
@@ -47,10 +48,9 @@ class Linkable:
 
     def unlink(self, callback: Callable[[Any], object]) -> None:
         """Take one `rawlink` of ``callback`` back, if it hasn't been called yet."""
-        try:
-            self._links.remove(callback)
-        except ValueError:
-            pass
+        for link, linked in list(self._links.items()):
+            if linked == callback and self._links.pop(link, None) is not None:
+                return
 
     def _tell_everybody(self) -> None:
         """It has become ready."""
@@ -64,13 +64,18 @@ class Linkable:
         links = self._links
         while links:
             try:
-                callback = links.pop(0)
-            except IndexError:
-                return  # another thread took the last one
+                link = next(iter(links))
+                callback = links[link]
+                del links[link]
+            except (StopIteration, KeyError, RuntimeError):
+                continue  # another thread was faster
             try:
                 callback(self)
             except Exception as error:
                 report_unhandled(get_hub(), getcurrent(), error, f"in the link {callback!r} of")
+            except BaseException:
+                self._tell_links()
+                raise
 
     def _wait_until_ready(self, timeout: float | None) -> bool:
         """Whether it became ready, if only for a moment, within ``timeout`` seconds."""

@@ -39,13 +39,6 @@ class local:  # noqa: N801 - the name that threading.local has
         _enter(spaces, _me())
         return self
 
-    @classmethod
-    def of(cls, native: Any) -> "local":
-        """A greenlet-local one in which the current greenlet has what its thread has in ``native``."""
-        self = cls()
-        vars(self).update(vars(native))
-        return self
-
     def __getattribute__(self, name: str) -> Any:
         spaces = _get_spaces(self)
         try:
@@ -166,3 +159,20 @@ def _data_descriptors(kind: type) -> frozenset[str]:
             if hasattr(type(value), "__set__")
         )
     return names
+
+
+# Not methods: a local has no attributes but those that its users give it.
+
+
+def local_of(native: Any) -> local:
+    """A greenlet-local object in which the current greenlet has what its thread has in ``native``."""
+    made = local()
+    vars(made).update(vars(native))
+    return made
+
+
+def give_back_local(made: local, native: Any) -> bool:
+    """Undo `local_of`: the thread has in ``native`` what the current greenlet has now."""
+    vars(native).clear()
+    vars(native).update(vars(made))
+    return True

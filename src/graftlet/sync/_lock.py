@@ -91,6 +91,10 @@ class Lock(_Waitable):
         self._native = native
         return self
 
+    def give_back(self, native: Any) -> bool:
+        """Undo `of`; False if ``native`` can't have this one's state."""
+        return native is self._native and not self._waiters
+
     def __repr__(self) -> str:
         return f"<{self._state()} {_name_of(self)} object at {id(self):#x}>"
 
@@ -176,6 +180,14 @@ class RLock(_Waitable):
             self._count = native._release_save()[0]
             self._owner = _me()
         return self
+
+    def give_back(self, native: Any) -> bool:
+        """Undo `of`; False if ``native`` can't have this one's state."""
+        if self._waiters or (self._count and not self._is_owned()):
+            return False
+        for _ in range(self._count):
+            native.acquire()
+        return True
 
     def __repr__(self) -> str:
         owner = self._owner

@@ -95,9 +95,12 @@ class Semaphore:
             return
         try:
             self._tokens.append(None)
-        finally:
             if self._turns:
                 self._share()
+        except BaseException:  # a signal's handler has raised: the waiters are told all the same
+            if self._turns:
+                self._share()
+            raise
 
     def __enter__(self) -> bool:
         return self.acquire()
@@ -140,9 +143,12 @@ class Semaphore:
                 self._tokens += _ONE * n
             else:
                 self._reserves.append(repeat(None, n))
-        finally:
             if self._turns:
                 self._share()
+        except BaseException:  # as in `release`
+            if self._turns:
+                self._share()
+            raise
 
     def _share(self) -> None:
         """Hand free tokens to those who wait.
@@ -185,17 +191,21 @@ class Semaphore:
             taken = self._take()
             if not taken:
                 turn.park(deadline)
+            try:
+                del turns[turn]
+            except KeyError:
+                handed = True
             served = True
         finally:
-            if entered:
+            if not served and entered:
                 try:
                     del turns[turn]
                 except KeyError:
                     handed = True
-            # One for us, if nothing was raised; more than that go on to the next ones.
-            surplus = taken + handed - (served and (taken or handed))
-            if surplus:
-                self._put_back(surplus)
+                if surplus := taken + handed:
+                    self._put_back(surplus)
+        if taken and handed:
+            self._put_back(1)
         return taken or handed
 
 

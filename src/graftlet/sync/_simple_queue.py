@@ -34,6 +34,10 @@ class SimpleQueue(Generic[Item]):
         self._native = native
         return self
 
+    def give_back(self, native: Any) -> bool:
+        """Undo `of`; False if greenlets wait here."""
+        return native is self._native and not self._waiters
+
     def __repr__(self) -> str:
         name = f"graftlet.queue.{type(self).__name__}"
         return f"<{name} at {id(self):#x}: {self.qsize()} items, {len(self._waiters)} waiters>"
