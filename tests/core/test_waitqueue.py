@@ -156,6 +156,15 @@ def test_wake_all_wakes_those_who_wait_now() -> None:
     assert seen == [0, 1, 2, 0, 1, 2]
 
 
+def test_a_turn_is_parked_until_it_is_notified(hub: Hub, clock: FakeClock) -> None:
+    queue = WaitQueue()
+    turn = queue.enter("news")
+    graftlet.spawn_later(1, hub.run_in_main, lambda: None)  # wakes main, but for something else
+    graftlet.spawn_later(2, queue.wake_one)
+    assert turn.park(10)
+    assert clock() == 2
+
+
 def test_what_is_waited_for_is_shown() -> None:
     queue = WaitQueue()
     assert repr(queue.enter("the news")) == "'the news'"

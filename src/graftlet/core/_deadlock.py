@@ -47,7 +47,7 @@ def describe_parked(hub: Hub) -> str:
         waiting = task.waiting
         line = f"  {task!r} waits for {waiting!r}"
         holder = _holder(waiting)
-        if holder is not None:
+        if holder is not None and holder is not task:  # a Condition's waiters hold their own lock
             line += f", held by {holder!r}"
         where = where_is(task)
         if where:

@@ -47,6 +47,9 @@ class BlockingCallOnHub(RuntimeError):
     """
 
 
+# In tracebacks by the names that users import.
+Deadlock.__module__ = InternalError.__module__ = BlockingCallOnHub.__module__ = "graftlet"
+
 __all__ = (
     "BlockingCallOnHub",
     "Deadlock",

@@ -33,6 +33,7 @@ def _begin_anew() -> None:
     hub.main_ident = ident
     hub.on_stuck = old.on_stuck
     hub.on_unhandled = old.on_unhandled
+    hub.carried = old.carried
     per_thread.hub = hub
 
 

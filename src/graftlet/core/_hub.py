@@ -98,6 +98,23 @@ class Task(Alarm):
             hub.ready.append(self)
 
 
+class Carried:
+    """What a running task keeps in the native thread's own state, where no greenlet switch reaches it.
+
+    Nobody else may find it there: `Hub.park` puts it away, and brings it back when the task goes on.
+    """
+
+    __slots__ = ()
+
+    def put_away(self) -> Any:
+        """Take it out of the thread's state; returns what `bring_back` needs, None if nothing is there."""
+        raise NotImplementedError
+
+    def bring_back(self, kept: Any) -> None:
+        """Put there again what `put_away` has returned."""
+        raise NotImplementedError
+
+
 class Reason:
     """What a task waits for where there is no object to name: only a text, for people."""
 
@@ -148,6 +165,8 @@ class Worker:
                 assert task is not None
                 raw.gr_context = task.context
                 task.execute()
+                if hub.carried is not None:
+                    hub.drop_carried()
                 if hub.forked:
                     os._exit(0)  # as when a process's last thread ends, pthread_exit(3)
                 # Invariant: nothing of a task is left in the worker when it takes the next one.
@@ -210,6 +229,9 @@ class Hub:
         self.idlers: list[Task] = []
         #: Those who wait until nothing else can run any more.
         self.finishers: list[Task] = []
+        #: What the running task keeps in the thread's own state, nearly always nothing.
+        #: Invariant: None whenever nobody runs.
+        self.carried: Carried | None = None
         #: For tests: shuffles every batch.
         self.shuffle: Random | None = None
         #: Called on an exception that nobody asked for, with the task and the exception.
@@ -269,6 +291,8 @@ class Hub:
             self._take_pending(task)
         task.raw = raw
         task.waiting = waiting
+        if self.carried is not None:
+            return self._park_carrying(self.carried, task, deadline)
         if deadline == INFINITY:
             self.raw.switch()
             if task.pending is not None:
@@ -282,6 +306,29 @@ class Hub:
         if task.pending is not None:
             self._take_pending(task)
         return not timed_out
+
+    def _park_carrying(self, carried: Carried, task: Task, deadline: float) -> bool:
+        """The rest of `park` for a task that keeps something in the thread's own state."""
+        self.carried = None
+        kept = carried.put_away()
+        if deadline != INFINITY:
+            self.deadlines.want(task, deadline)
+        self.raw.switch()
+        if kept is not None:
+            carried.bring_back(kept)
+            self.carried = carried
+        task.deadline = INFINITY
+        timed_out = task.timed_out
+        task.timed_out = False
+        if task.pending is not None:
+            self._take_pending(task)
+        return not timed_out
+
+    def drop_carried(self) -> None:
+        """The running task has ended: what it has left in the thread's own state goes with it."""
+        if self.carried is not None:
+            self.carried.put_away()
+            self.carried = None
 
     def yield_now(self) -> None:
         """Let everybody who is ready run first."""

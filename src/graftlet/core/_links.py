@@ -83,3 +83,6 @@ def news_of(greenlet: "Greenlet") -> LinkedExited:
 
 
 Receiver = Callable[["Greenlet"], object]
+
+for _kind in (LinkedExited, LinkedCompleted, LinkedFailed, LinkedKilled):
+    _kind.__module__ = "graftlet"  # in tracebacks by the name that users import

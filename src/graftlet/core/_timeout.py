@@ -162,3 +162,6 @@ def with_timeout(
         raise
     finally:
         timeout.cancel()
+
+
+Timeout.__module__ = "graftlet"  # in tracebacks by the name that users import

@@ -7,28 +7,27 @@ Rules:
   `BufferedWriter` that greenlets take turns in (the C ones call it a "reentrant call" if a second greenlet
   of the same thread comes while one is parked inside), and the C ``TextIOWrapper`` above. They derive from
   the C classes, so ``isinstance`` holds.
-* *Files that exist already* become cooperative in place: a C object can be initialised again, which puts new
-  layers below it and changes none of the references to it. What it had read ahead goes to the new raw file.
 * *One owner of the descriptor.* Where a C raw file existed first, it stays the one that closes the
   descriptor, and the `FileIO` that took its place has it closed (`FileIO.of`).
 """
 
-import gc
+from __future__ import annotations
+
 import os
 import select
 import sys
+import warnings
 from _io import text_encoding
 from abc import ABCMeta
 from functools import partial
 from io import BufferedReader as _BufferedReader
 from io import BufferedWriter as _BufferedWriter
 from io import FileIO as _FileIO
-from io import IncrementalNewlineDecoder, TextIOWrapper
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, Final
 
 from graftlet.core import _original
 from graftlet.core._current import hub_or_none
-from graftlet.core._deadlock import own_threads
 from graftlet.io import _os
 from graftlet.io._builtin import Functions
 from graftlet.io._wait import READ, wait_descriptor
@@ -76,7 +75,7 @@ class FileIO(_FileIO, metaclass=_FileIOType):
     _owner: _FileIO | None
     _waits: bool
 
-    def __new__(cls, *_args: Any, **_kwargs: Any) -> "FileIO":
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> FileIO:
         self: FileIO = super().__new__(cls)
         self._ahead = b""
         self._owner = None
@@ -88,7 +87,7 @@ class FileIO(_FileIO, metaclass=_FileIOType):
         self._waits = _os.may_wait(self.fileno())
 
     @classmethod
-    def of(cls, raw: _FileIO) -> "FileIO":
+    def of(cls, raw: _FileIO) -> FileIO:
         """A cooperative file with the descriptor, and the life, of ``raw``."""
         self = cls.__new__(cls)
         _FileIO.__init__(self, raw.fileno(), raw.mode, closefd=False)
@@ -96,6 +95,18 @@ class FileIO(_FileIO, metaclass=_FileIOType):
         self._owner = raw
         self._waits = True
         return self
+
+    def read_ahead(self, data: bytes) -> None:
+        """Let ``data``, which has been read already, be read first."""
+        self._ahead = data
+
+    def give_back(self, raw: _FileIO) -> bool:
+        """``raw``, of which this file was made, takes its place again; False if it can't any more."""
+        if self._ahead or self.closed:
+            return False
+        self._owner = None
+        super().close()  # not the descriptor
+        return raw.closed is False
 
     @property
     def closefd(self) -> bool:
@@ -105,7 +116,16 @@ class FileIO(_FileIO, metaclass=_FileIOType):
 
     def _dealloc_warn(self, source: Any) -> None:
         opened: Any = super() if self._owner is None else self._owner
-        opened._dealloc_warn(source)
+        if self.closed or not self.closefd:
+            return
+        # At the line that has dropped the file, not at one of ours.
+        level, frame = 2, sys._getframe(1)
+        while frame.f_back is not None and frame.f_globals.get("__name__") == __name__:
+            level, frame = level + 1, frame.f_back
+        try:
+            warnings.warn(f"unclosed file {source!r}", ResourceWarning, level, source)
+        except ResourceWarning:
+            opened._dealloc_warn(source)  # reports it as an exception that nobody can catch
 
     def close(self) -> None:
         """As ``io.FileIO.close``; whoever waits for the descriptor is woken."""
@@ -244,13 +264,13 @@ class BufferedWriter(_Turns, _BufferedWriter):
             return super().write(data)
 
 
-_COOPERATIVE: Final[dict[type, Any]] = {
+COOPERATIVE: Final[dict[type, Any]] = {
     _BufferedReader: BufferedReader,
     _BufferedWriter: BufferedWriter,
 }
 
 
-def _size(buffered: Any) -> int:
+def size_of(buffered: Any) -> int:
     """A buffer's size in bytes: what it takes beyond the object itself."""
     return int(buffered.__sizeof__() - type(buffered).__basicsize__)
 
@@ -258,20 +278,20 @@ def _size(buffered: Any) -> int:
 # -- open and input
 
 
-def _cooperative(file: Any, newline: str | None) -> Any:
+def cooperative(file: Any, newline: str | None) -> Any:
     """What ``open`` returns instead of ``file``, which it has just made with such a ``newline``."""
     if isinstance(file, TextIOWrapper):
-        attributes = _attributes(file, newline)
-        text = TextIOWrapper(_cooperative(file.detach(), None), **attributes)
+        attributes = attributes_of(file, newline)
+        text = TextIOWrapper(cooperative(file.detach(), None), **attributes)
         text.mode = file.mode  # type: ignore[misc] # as io.open does
         return text
-    if type(file) in _COOPERATIVE:
-        size = _size(file)
-        return _COOPERATIVE[type(file)](FileIO.of(file.detach()), size)
+    if type(file) in COOPERATIVE:
+        size = size_of(file)
+        return COOPERATIVE[type(file)](FileIO.of(file.detach()), size)
     return FileIO.of(file) if type(file) is _FileIO else file
 
 
-def _attributes(text: TextIOWrapper, newline: str | None) -> dict[str, Any]:
+def attributes_of(text: TextIOWrapper, newline: str | None) -> dict[str, Any]:
     """What to make a text file like ``text`` with."""
     return {
         "encoding": text.encoding,
@@ -349,7 +369,7 @@ class FileFunctions(Functions):
         )
         # What is seekable never waits, as far as it has a name. Asked this way it costs next to nothing.
         if _os.may_wait(file) if isinstance(file, int) else not made.seekable():
-            return _cooperative(made, newline)
+            return cooperative(made, newline)
         return made
 
     def input(self, prompt: Any = "", /) -> str:
@@ -373,142 +393,3 @@ class FileFunctions(Functions):
 
 
 functions: Final = FileFunctions()
-
-
-# -- Files that exist already
-
-
-class Successors:
-    """Makes those files cooperative that exist when patching begins."""
-
-    __slots__ = ("_made",)
-
-    def __init__(self) -> None:
-        #: By ``id`` of the old file, which the new one keeps.
-        self._made: dict[int, FileIO] = {}
-
-    def kinds(self) -> dict[type, Any]:
-        """For each class of C the function that is to be called with each object of it.
-
-        It returns what takes the object's place, or None: then the object stays, changed in place if
-        need be.
-        """
-        return {
-            _FileIO: self._raw,
-            _BufferedReader: self._buffered,
-            _BufferedWriter: self._buffered,
-            TextIOWrapper: self._text,
-        }
-
-    def _raw(self, raw: _FileIO) -> FileIO | None:
-        made = self._made.get(id(raw))
-        if made is None and not raw.closed and _os.may_wait(raw.fileno()):
-            made = self._made[id(raw)] = FileIO.of(raw)
-        return made
-
-    def _buffered(self, buffered: Any) -> None:
-        """Put a raw file that parks under a buffer. It stays a C one: not for two greenlets at once."""
-        raw = _below(buffered, "raw")
-        if type(raw) is not _FileIO or (new := self._raw(raw)) is None:
-            return
-        if isinstance(buffered, _BufferedReader):
-            ahead = _promptly(partial(_read_ahead, buffered))
-            if ahead is None:
-                return
-            new._ahead = ahead
-        elif not _promptly(partial(_flushed, buffered, new)):
-            return
-        type(buffered).__init__(buffered, new, _size(buffered))
-
-    def _text(self, text: TextIOWrapper) -> None:
-        """Put layers that park under a text file: if it has nothing decoded that would get lost."""
-        old = _below(text, "buffer")
-        new: Any
-        if type(old) is _FileIO:  # python -u
-            new = self._raw(old)
-        else:
-            self._buffered(old)
-            raw = _below(old, "raw")
-            new = raw if type(raw) is FileIO and type(old) in _COOPERATIVE else None
-        if new is None or (attributes := _fresh(text)) is None:
-            return
-        if text.writable() and not _promptly(partial(_flushed, text, new)):
-            return
-        text.detach()
-        if type(old) in _COOPERATIVE:
-            new = _COOPERATIVE[type(old)](new, _size(old))
-            new.before = (
-                old  # whoever has it may use it; and at its end it would close the raw file
-            )
-        type(text).__init__(text, new, **attributes)
-
-
-def _below(file: Any, layer: str) -> Any:
-    try:
-        return getattr(file, layer, None)
-    except ValueError:
-        return None  # detached
-
-
-def _read_ahead(buffered: _BufferedReader) -> bytes:
-    """What a buffer has read ahead; waits for nothing."""
-    fd = buffered.fileno()
-    if _os.is_ready(fd, select.POLLIN) or not os.get_blocking(fd):
-        return buffered.peek()
-    ahead: bytes = _os.unblocked(fd, buffered.peek)
-    return ahead
-
-
-def _flushed(file: Any, raw: FileIO) -> bool:
-    """Flush a file, if the kernel has room; says whether it has."""
-    ready = _os.is_ready(raw.fileno(), select.POLLOUT)
-    if ready:
-        file.flush()
-    return ready
-
-
-def _promptly(function: Any) -> Any:
-    """What ``function()`` returns; None if it fails, or another native thread is busy with the file."""
-    outcome: list[Any] = []
-    returned = _original.allocate_lock()
-
-    def call() -> None:
-        try:
-            outcome.append(function())
-        except (OSError, ValueError):
-            pass
-        finally:
-            returned.release()
-
-    returned.acquire()
-    if set(sys._current_frames()) - own_threads == {_original.get_ident()}:
-        call()
-    else:
-        _original.start_new_thread(call, ())
-        returned.acquire(True, _BUSY)
-    return outcome[0] if outcome else None
-
-
-#: A thread that holds a file's lock for so long (seconds) waits for something.
-_BUSY: Final = 0.1
-
-
-def _fresh(text: TextIOWrapper) -> dict[str, Any] | None:
-    """With what to initialise ``text`` again; None if it has read (or written) something it still needs.
-
-    What Python does not show, the garbage collector does: decoder, encoder, decoded text, ``newline``.
-    """
-    attributes = _attributes(text, None)
-    universal = False
-    for held in gc.get_referents(text):
-        if isinstance(held, str):
-            if held in (text.encoding, text.errors):
-                continue
-            if held not in ("", "\n", "\r", "\r\n") or attributes["newline"] is not None:
-                return None
-            attributes["newline"] = held
-        elif hasattr(held, "getstate"):
-            if held.getstate() not in ((b"", 0), 0):
-                return None
-            universal = universal or isinstance(held, IncrementalNewlineDecoder)
-    return None if universal and attributes["newline"] else attributes

@@ -16,7 +16,8 @@ from graftlet.core._hub import Hub
 from graftlet.core._waiting import sleep_until
 from graftlet.io._builtin import Functions
 from graftlet.io._offload import offload
-from graftlet.io._wait import READ, URGENT, WRITE, Readiness, wait_descriptor
+from graftlet.io._time import LONGEST_SLEEP
+from graftlet.io._wait import NEWS, READ, URGENT, WRITE, Readiness, wait_descriptor
 
 
 class SelectFunctions(Functions):
@@ -27,8 +28,8 @@ class SelectFunctions(Functions):
     def select(self, rlist: Any, wlist: Any, xlist: Any, timeout: Any = None, /) -> Any:
         """As ``select.select``; other greenlets run meanwhile."""
         hub = blocking_hub()
-        if hub is None or (timeout is not None and not timeout > 0):
-            return _original.select(rlist, wlist, xlist, timeout)
+        if hub is None or (timeout is not None and not 0 < timeout <= LONGEST_SLEEP):
+            return _original.select(rlist, wlist, xlist, timeout)  # checks the arguments
         # Iterators must serve every try; a list is passed on as it is, for the objects' own
         # ``fileno`` may change it meanwhile.
         wanted: tuple[Any, Any, Any] = (_reusable(rlist), _reusable(wlist), _reusable(xlist))
@@ -41,10 +42,22 @@ class SelectFunctions(Functions):
             for each in objects:
                 fd = each if isinstance(each, int) else each.fileno()
                 events[fd] = events.get(fd, 0) | event
-        while wait_for_any(hub, events, deadline):
-            ready = _original.select(*wanted, 0.0)
-            if any(ready):
-                return ready
+        if not events:
+            sleep_until(hub, deadline)
+            return [], [], []
+        if not Readiness.exists:
+            # Only Linux can watch descriptors by a descriptor: elsewhere a native thread does.
+            left = None if deadline == INFINITY else max(0, deadline - hub.clock())
+            return offload(_original.select, *wanted, left)
+        with Readiness() as readiness:
+            # Edge-triggered, for epoll reports hang-ups that select(2) does not count as ready.
+            for fd, event in events.items():
+                readiness.add(fd, event | NEWS)
+            while wait_descriptor(hub, readiness.fileno(), READ, deadline):
+                readiness.settle()
+                ready = _original.select(*wanted, 0.0)
+                if any(ready):
+                    return ready
         return [], [], []
 
     def poll(self) -> "Poll":
@@ -83,7 +96,8 @@ class Poll:
     __slots__ = ("__weakref__", "_events", "_poll", "_polling")
 
     _poll: Any
-    _events: dict[int, int]
+    #: None: nobody knows, for it was made before patching.
+    _events: dict[int, int] | None
     _polling: bool
 
     def __new__(cls) -> "Poll":
@@ -99,22 +113,37 @@ class Poll:
         self._polling = False
         return self
 
+    @classmethod
+    def of(cls, real: Any) -> "Poll":
+        """A cooperative one that works on ``real``, a ``select.poll`` object."""
+        self = cls._made()
+        self._poll = real
+        self._events = None
+        return self
+
+    def give_back(self, native: Any) -> bool:
+        """Undo `of`."""
+        return native is self._poll
+
     def register(
         self, fd: Any, eventmask: int = _select.POLLIN | _select.POLLPRI | _select.POLLOUT, /
     ) -> None:
         """Watch a descriptor for ``eventmask``."""
         self._poll.register(fd, eventmask)
-        self._events[_number(fd)] = eventmask
+        if self._events is not None:
+            self._events[_number(fd)] = eventmask
 
     def modify(self, fd: Any, eventmask: int, /) -> None:
         """Change what a registered descriptor is watched for."""
         self._poll.modify(fd, eventmask)
-        self._events[_number(fd)] = eventmask
+        if self._events is not None:
+            self._events[_number(fd)] = eventmask
 
     def unregister(self, fd: Any, /) -> None:
         """Watch a descriptor no more."""
         self._poll.unregister(fd)
-        self._events.pop(_number(fd), None)
+        if self._events is not None:
+            self._events.pop(_number(fd), None)
 
     def poll(self, timeout: Any = None, /) -> list[tuple[int, int]]:
         """Pairs of descriptor and events, waiting ``timeout`` milliseconds (None, negative: for ever)."""
@@ -133,6 +162,8 @@ class Poll:
             self._polling = False
 
     def _wait(self, hub: Hub, timeout: float | None) -> list[tuple[int, int]]:
+        if self._events is None:
+            return cast("list[tuple[int, int]]", offload(self._poll.poll, timeout))
         ready: list[tuple[int, int]] = []
         deadline = INFINITY
         if timeout is not None and timeout >= 0:

@@ -52,6 +52,8 @@ _python_sendall: Final = _SSLSocket.sendall
 _python_do_handshake: Final = _SSLSocket.do_handshake
 _python_unwrap: Final = _SSLSocket.unwrap
 
+# May be taken twice: a finalizer that runs in here may use a socket, too.
+_making: Final = _original.RLock()
 _length: Final = len
 #: Seconds: over before C has looked at its clock twice, which counts nanoseconds.
 _AT_ONCE: Final = 1e-9
@@ -161,10 +163,12 @@ def wrap_socket(self: ssl.SSLContext, sock: Socket, *args: Any, **kwargs: Any) -
 
 def _speaking(self: Socket) -> SocketState | None:
     """The state of a socket on which TLS is spoken; None if there is none, or the socket is closed."""
-    if self._sslobj is None or (state := state_of(self)) is None:
+    if self._sslobj is None:
         return None
-    if state.tls is None:
-        state.tls = Tls(None)
+    with _making:  # two threads may come here at once: both must find the same
+        state = state_of(self)
+        if state is not None and state.tls is None:
+            state.tls = Tls(None)
     return state
 
 

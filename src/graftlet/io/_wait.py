@@ -15,12 +15,14 @@ from typing import Final
 from graftlet.core import _original
 from graftlet.core._deadlines import INFINITY
 from graftlet.core._hub import Hub
-from graftlet.core._poller import IN, OUT, PRI, Watch
+from graftlet.core._poller import EDGE, IN, OUT, PRI, Watch
 
 #: What `wait_descriptor` may be asked for: the bits of epoll(7).
 READ: Final = IN
 WRITE: Final = OUT
 URGENT: Final = PRI
+#: Added to these, for `Readiness.add`: only what happens from now on.
+NEWS: Final = EDGE
 
 
 def closed_meanwhile() -> OSError:
@@ -83,7 +85,13 @@ def wait_descriptor(hub: Hub, fd: int, events: int, deadline: float = INFINITY) 
         if watch is None or watch.closed:
             watch = Watch(fd)
             watch.hub = hub
-        return wait_watch(hub, watch, events == WRITE, deadline)
+        try:
+            return wait_watch(hub, watch, events == WRITE, deadline)
+        finally:
+            if type(watch) is Watch and not (watch.waits(False) or watch.waits(True)):
+                hub.poller.disarm(watch)
+                if hub.watches.get(fd) is watch:
+                    del hub.watches[fd]
     watch = Watch(fd)
     watch.hub = hub
     try:
@@ -136,6 +144,10 @@ class Readiness:
         except PermissionError:
             return False
         return True
+
+    def settle(self) -> None:
+        """Be ready again only when something new happens to what was added with `NEWS`."""
+        self._epoll.poll(0)
 
     def fileno(self) -> int:
         return int(self._epoll.fileno())

@@ -39,16 +39,18 @@ def existing(groups: list[str]) -> tuple[Pairs, list[Place]]:
         from graftlet.sync._simple_queue import SimpleQueue
 
         kinds[_original.SimpleQueue] = SimpleQueue.of
-    if "files" in groups:
-        from graftlet.io._files import Successors
-
-        kinds.update(Successors().kinds())
     objects = gc.get_objects()
     found = [each for each in objects if type(each) in kinds]
     ours = _held_by_graftlet(found)
     pairs: Pairs = _socket_methods(objects) if "socket" in groups else {}
-    del objects
     left = []
+    if "files" in groups:
+        from graftlet.patch._existing_files import make_cooperative
+
+        raw_files, busy_files = make_cooperative(objects)
+        pairs.update(raw_files)
+        left += [Place("another native thread, or a full pipe,", each) for each in busy_files]
+    del objects
     for each in found:
         if id(each) in ours:
             continue
@@ -65,7 +67,7 @@ def remembered(pairs: Pairs) -> list[tuple[Any, Callable[[], Any]]]:
     return [
         (native, weakref.ref(successor))
         for native, successor in pairs.values()
-        if type(successor).__module__.startswith("graftlet.")
+        if type(successor) is local or hasattr(type(successor), "give_back")
     ]
 
 

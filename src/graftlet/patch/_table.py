@@ -286,6 +286,14 @@ def _files() -> list[Change]:
     ]
 
 
+def _settle_files(patched: bool) -> None:
+    """Files that exist already have been changed in place."""
+    from graftlet.patch._existing_files import give_back
+
+    if not patched:
+        give_back()
+
+
 def _fcntl() -> list[Change]:
     from graftlet.io._process import functions
 
@@ -318,7 +326,7 @@ GROUPS: Final = {
         Group(
             "subprocess", "os.waitpid and its relatives, under subprocess; os.system", _subprocess
         ),
-        Group("files", "open() on pipes, terminals and sockets; input()", _files),
+        Group("files", "open() on pipes, terminals and sockets; input()", _files, _settle_files),
         Group("fcntl", "file locks: fcntl.flock and lockf", _fcntl),
         Group("signal", "handlers run in the main greenlet; pause", _signal, _settle_signals),
         Group("threading", "threads as greenlets, locks, thread-local data", _threading),

@@ -6,6 +6,7 @@ never jumps over what comes from outside: not while native calls are under way, 
 thread has posted something, not if a descriptor has become ready.
 """
 
+import gc
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -123,7 +124,8 @@ class WatchingPoller(WrappedPoller):
     """Notes the longest time for which one greenlet kept all others from running.
 
     Real time is meant, whatever the hub's clock is. Time in which nobody else was there to be kept from
-    running doesn't count, nor does time in which the operating system ran some other process.
+    running doesn't count, nor does time in which the operating system ran some other process, nor that
+    of the garbage collector, which works for everybody.
     """
 
     def __init__(self, hub: Hub) -> None:
@@ -148,25 +150,46 @@ class WatchingPoller(WrappedPoller):
 
     def _note(self, before: "_Usage") -> None:
         now = _Usage()
-        blocked = (now.wall - before.wall) - (now.preempted - before.preempted)
+        blocked = (now.wall - before.wall) - (now.excused - before.excused)
         if blocked > self.longest:
             self.longest = blocked
             self.culprit = repr(self._hub.current)
 
 
-class _Usage:
-    """Seconds of this thread's life: how many, and in how many of them somebody else had its processor.
-
-    Linux tells (``Documentation/scheduler/sched-stats.rst``, "/proc/<pid>/schedstat"); elsewhere all
-    but the processor time counts as preempted, so that only who computes is found.
-    """
-
-    __slots__ = ("preempted", "wall")
+class _Collector:
+    """How long the garbage collector has run so far."""
 
     def __init__(self) -> None:
+        self.seconds = 0.0
+        self._begun = 0.0
+
+    def __call__(self, phase: str, _: object) -> None:
+        now = _original.monotonic()
+        if phase == "start":
+            self._begun = now
+        else:
+            self.seconds += now - self._begun
+
+
+_collector: Final = _Collector()
+
+
+class _Usage:
+    """Seconds of this thread's life: how many there were, and how many it is not answerable for.
+
+    Linux tells for how long somebody else had the processor that it wanted (the kernel's
+    ``sched-stats.rst``, "/proc/<pid>/schedstat"). Elsewhere only who computes is found.
+    """
+
+    __slots__ = ("excused", "wall")
+
+    def __init__(self) -> None:
+        if _collector not in gc.callbacks:
+            gc.callbacks.append(_collector)
         self.wall = _original.monotonic()
         try:
             with open("/proc/thread-self/schedstat", "rb") as statistics:
-                self.preempted = int(statistics.read().split()[1]) / 1e9
+                preempted = int(statistics.read().split()[1]) / 1e9
         except OSError:
-            self.preempted = self.wall - time.thread_time()
+            preempted = self.wall - time.thread_time()
+        self.excused = preempted + _collector.seconds
