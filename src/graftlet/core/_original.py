@@ -17,7 +17,14 @@ import fcntl as _fcntl
 import os
 import select as _select
 import time as _time
-from typing import Final
+from typing import Any, Final
+
+try:
+    import _multiprocessing
+except ImportError:  # a platform without semaphores that processes share
+    SemLock: Final[Any] = None
+else:
+    SemLock = getattr(_multiprocessing, "SemLock", None)
 
 monotonic: Final = _time.monotonic
 sleep: Final = _time.sleep

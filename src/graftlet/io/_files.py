@@ -74,6 +74,8 @@ class FileIO(_FileIO, metaclass=_FileIOType):
     _ahead: bytes
     _owner: _FileIO | None
     _waits: bool
+    #: Set by C when nobody refers to the file any more.
+    _finalizing: bool
 
     def __new__(cls, *_args: Any, **_kwargs: Any) -> FileIO:
         self: FileIO = super().__new__(cls)
@@ -96,17 +98,21 @@ class FileIO(_FileIO, metaclass=_FileIOType):
         self._waits = True
         return self
 
+    def __repr__(self) -> str:
+        return _as_in_c(self, super().__repr__())
+
     def read_ahead(self, data: bytes) -> None:
         """Let ``data``, which has been read already, be read first."""
         self._ahead = data
 
     def give_back(self, raw: _FileIO) -> bool:
         """``raw``, of which this file was made, takes its place again; False if it can't any more."""
-        if self._ahead or self.closed:
+        if self._ahead:
             return False
-        self._owner = None
-        super().close()  # not the descriptor
-        return raw.closed is False
+        if self._owner is not None:
+            self._owner = None
+            super().close()  # not the descriptor
+        return not raw.closed
 
     @property
     def closefd(self) -> bool:
@@ -118,14 +124,17 @@ class FileIO(_FileIO, metaclass=_FileIOType):
         opened: Any = super() if self._owner is None else self._owner
         if self.closed or not self.closefd:
             return
-        # At the line that has dropped the file, not at one of ours.
-        level, frame = 2, sys._getframe(1)
-        while frame.f_back is not None and frame.f_globals.get("__name__") == __name__:
-            level, frame = level + 1, frame.f_back
         try:
+            # At the line that has dropped the file, not at one of ours.
+            level, frame = 2, sys._getframe(1)
+            while frame.f_back is not None and frame.f_globals.get("__name__") == __name__:
+                level, frame = level + 1, frame.f_back
             warnings.warn(f"unclosed file {source!r}", ResourceWarning, level, source)
-        except ResourceWarning:
-            opened._dealloc_warn(source)  # reports it as an exception that nobody can catch
+        except Exception:  # noqa: S110 - made an error; or modules are gone, at the end: C can do it
+            pass
+        else:
+            return
+        opened._dealloc_warn(source)
 
     def close(self) -> None:
         """As ``io.FileIO.close``; whoever waits for the descriptor is woken."""
@@ -134,7 +143,8 @@ class FileIO(_FileIO, metaclass=_FileIOType):
         try:
             super().close()
         finally:
-            if self._owner is not None:
+            # A file that is only dropped leaves the owner to those who have that.
+            if self._owner is not None and not self._finalizing:
                 self._owner.close()
 
     def readinto(self, buffer: Any, /) -> Any:
@@ -186,6 +196,14 @@ class FileIO(_FileIO, metaclass=_FileIOType):
             return None
 
 
+def _as_in_c(file: Any, text: str) -> str:
+    """``repr`` of a file, which is what that of the C class would be."""
+    name = type(file).__name__
+    return (
+        text.replace(f"<{name} ", f"<_io.{name} ", 1) if type(file).__module__ == __name__ else text
+    )
+
+
 def _opened(make: Any, file: Any, mode: str = "r", closefd: bool = True, opener: Any = None) -> Any:
     """``make(file, mode, closefd, opener)``; opening a FIFO lets other greenlets run."""
     return make(file, mode, closefd, _opener(file, opener))
@@ -206,6 +224,9 @@ class _Turns(_Layer):
     __slots__ = ()
 
     _turn: RLock
+
+    def __repr__(self) -> str:
+        return _as_in_c(self, super().__repr__())
 
     def close(self) -> None:
         with self._turn:

@@ -77,6 +77,11 @@ def gethostbyaddr(host: Any, /) -> tuple[str, list[str], list[str]]:
     return _pool.call(_original.gethostbyaddr, host)
 
 
+def is_broadcast(host: str | bytes | bytearray) -> bool:
+    """Whether it is the name that C itself knows."""
+    return host == "<broadcast>" if isinstance(host, str) else host == b"<broadcast>"
+
+
 def resolved(family: int, address: Any) -> Any:
     """``address`` with a numeric host, so that C need not resolve it and block.
 
@@ -89,9 +94,11 @@ def resolved(family: int, address: Any) -> Any:
     ):
         return address
     host = address[0]
-    if not isinstance(host, (str, bytes, bytearray)) or host in ("", "<broadcast>"):
+    if not isinstance(host, (str, bytes, bytearray)) or not host or is_broadcast(host):
         return address
-    if is_numeric(host) or ("\0" if isinstance(host, str) else b"\0") in host:
+    if is_numeric(host):
+        return address
+    if "\0" in host if isinstance(host, str) else b"\0" in host:
         return address
     found = getaddrinfo(host, None, family)
     return (found[0][4][0], *address[1:])

@@ -277,15 +277,14 @@ def read(self: Socket, len: int = 1024, buffer: Any = None) -> Any:
         tls = state.tls
     self._checkClosed()
     operation = sslobj.read if tls.stand_in is not None else tls.never_waiting(self, sslobj.read)
-    if len.__class__ is not int:
-        len = index(len)
+    size = len if len.__class__ is int else index(len)
     deadline = 0.0
     # `_carry_out`, unrolled (benchmarks: tls-1, tls-100).
     wants = None
     if (
         tls.short
-        and len > 0
-        and (buffer is None or _size(buffer))
+        and size > 0
+        and (buffer is None or _nbytes(buffer))
         and _nothing_to_read(self, state, sslobj)
     ):
         wants = False
@@ -294,11 +293,11 @@ def read(self: Socket, len: int = 1024, buffer: Any = None) -> Any:
             try:
                 with tls.guard:
                     if buffer is None:
-                        data = operation(len)
-                        tls.short = 0 < _length(data) < len
+                        data = operation(size)
+                        tls.short = 0 < _length(data) < size
                         return data
-                    count = operation(len, buffer)
-                    tls.short = 0 < count < len
+                    count = operation(size, buffer)
+                    tls.short = 0 < count < size
                     return count
             except ssl.SSLWantReadError:
                 wants = False
@@ -319,7 +318,7 @@ def read(self: Socket, len: int = 1024, buffer: Any = None) -> Any:
         wants = None
 
 
-def _size(buffer: Any) -> int:
+def _nbytes(buffer: Any) -> int:
     return memoryview(buffer).nbytes
 
 
@@ -421,7 +420,10 @@ def do_handshake(self: Socket, block: bool = False) -> None:
 
     def expired(_writing: bool) -> None:
         # The text names a line of _ssl.c, which only C knows.
-        tls.at_once(self, handshake)
+        try:
+            tls.at_once(self, handshake)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise TimeoutError("The handshake operation timed out") from None
 
     return _carry_out(state, timeout, expired, None, tls.never_waiting(self, handshake))
 

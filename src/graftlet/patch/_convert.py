@@ -5,13 +5,14 @@ wherever there is one: a reference that the sweep can't reach then still exclude
 """
 
 import gc
+import sys
 import weakref
 from collections.abc import Callable
 from types import BuiltinMethodType
-from typing import Any
+from typing import Any, Final
 
 from graftlet.core import _original
-from graftlet.io._select import epoll
+from graftlet.io._select import Poll, epoll
 from graftlet.patch._report import Place
 from graftlet.patch._sweep import is_ours, is_ours_name
 from graftlet.patch._threads import ThreadHandle
@@ -35,12 +36,22 @@ def existing(groups: list[str]) -> tuple[Pairs, list[Place]]:
             kinds[_original.ThreadHandle] = ThreadHandle.of
     if "select" in groups and _original.epoll is not None:
         kinds[_original.epoll] = epoll.of
+    if "select" in groups and _Poll is not None:
+        kinds[_Poll] = Poll.of
     if "queue" in groups:
         from graftlet.sync._simple_queue import SimpleQueue
 
         kinds[_original.SimpleQueue] = SimpleQueue.of
     objects = gc.get_objects()
     found = [each for each in objects if type(each) in kinds]
+    if "multiprocessing" in groups and _original.SemLock is not None:
+        from graftlet.io._semaphores import SemLock
+        from graftlet.patch._multiprocessing import untracked_semaphores
+
+        kinds[_original.SemLock] = SemLock.of
+        found += untracked_semaphores(objects)
+    if "select" in groups:
+        found += _untracked(objects, [kind for kind in kinds if kind in (_original.epoll, _Poll)])
     ours = _held_by_graftlet(found)
     pairs: Pairs = _socket_methods(objects) if "socket" in groups else {}
     left = []
@@ -85,6 +96,35 @@ def back(converted: list[tuple[Any, Callable[[], Any]]]) -> Pairs:
         if done:
             pairs[id(successor)] = (successor, native)
     return pairs
+
+
+def _untracked(objects: list[Any], kinds: list[type]) -> list[Any]:
+    """The instances of ``kinds``, which the garbage collector does not know but by what refers to them.
+
+    That takes long, and mostly there are none: each would refer to its type.
+    """
+    if not _have_hidden_references([_NoInstances, *kinds]):
+        return []
+    wanted = set(kinds)
+    return list(
+        {id(each): each for each in gc.get_referents(*objects) if type(each) in wanted}.values()
+    )
+
+
+def _have_hidden_references(kinds: list[type]) -> bool:
+    """Whether more refers to any of ``kinds`` than the garbage collector knows; the first is the measure."""
+    known = gc.get_referents(*gc.get_referrers(*kinds))
+    counts = [known.count(kind) for kind in kinds]
+    del known
+    hidden = [sys.getrefcount(kind) - count for kind, count in zip(kinds, counts, strict=True)]
+    return max(hidden) > hidden[0]
+
+
+class _NoInstances:
+    """There is none."""
+
+
+_Poll: Final = None if _original.poll is None else type(_original.poll())
 
 
 def _socket_methods(objects: list[Any]) -> Pairs:

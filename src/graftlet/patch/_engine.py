@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from graftlet.core import _original
 from graftlet.patch import _convert
+from graftlet.patch._imports import no_longer, on_import
 from graftlet.patch._report import Report
 from graftlet.patch._sweep import Undo, rebind
 from graftlet.patch._table import GROUPS, Change
@@ -38,14 +39,20 @@ class _Applied:
 class _State:
     """What is patched in this process."""
 
+    # Slots: it is seen at once whose the lock is, which must not be replaced by patching itself.
+    __slots__ = ("applied", "converted", "guard", "late", "log")
+
     def __init__(self) -> None:
         #: By group, in the order in which they were made.
         self.applied: dict[str, list[_Applied]] = {}
+        #: The same for modules that were imported later, or afresh.
+        self.late: list[_Applied] = []
         #: What the sweeps have changed in modules, classes and functions.
         self.log: list[Undo] = []
         #: What was converted, and its successor while that lives.
         self.converted: list[tuple[Any, Callable[[], Any]]] = []
-        self.guard = _original.allocate_lock()
+        # Reentrant: a group that is being patched may import what another one waits for.
+        self.guard = _original.RLock()
 
 
 _state: Final = _State()
@@ -56,7 +63,7 @@ def patch_all(**groups: bool) -> Report:
 
     Args:
         groups: the name of a group and False leaves it alone: ``patch_all(threading=False)``. The names:
-            ``time``, ``select``, ``dns``, ``socket``, ``signal``, ``threading``, ``queue``.
+            ``time``, ``select``, ``dns``, ``socket``, ``ssl``, ``signal``, ``threading``, ``queue``.
 
     Returns: what was replaced, rebound and converted, and what could not be reached.
 
@@ -100,10 +107,41 @@ def patch(*names: str) -> Report:
         report.unreached += left
         for name in new:
             _settle(name, True)
+        on_import(_watched(), _patch_module)
         report.warnings = _combination_warnings()
     for text in report.warnings:
         warnings.warn(text, RuntimeWarning, stacklevel=3)
     return report
+
+
+def _module_of(change: Change) -> str:
+    owner = change.owner
+    name: str = owner.__module__ if isinstance(owner, type) else owner.__name__
+    return name
+
+
+def _watched() -> set[str]:
+    """The modules that are to be patched when they are imported, or imported afresh."""
+    watched = {_module_of(each.change) for every in _state.applied.values() for each in every}
+    for name in _state.applied:
+        watched.update(GROUPS[name].late)
+    return watched
+
+
+def _patch_module(module: str) -> None:
+    """It has just been imported: nobody has anything of it yet, so there is nothing to rebind."""
+    with _state.guard:
+        for name, applied in _state.applied.items():
+            if module not in GROUPS[name].late and not any(
+                _module_of(each.change) == module for each in applied
+            ):
+                continue
+            for change in GROUPS[name].find():
+                if (
+                    _module_of(change) == module
+                    and vars(change.owner).get(change.name) is not change.replacement
+                ):
+                    _state.late.append(_Applied(change))
 
 
 def _settle(name: str, patched: bool) -> None:
@@ -130,6 +168,10 @@ def unpatch_all() -> Report:
     with _state.guard:
         report = Report()
         mapping: dict[int, tuple[Any, Any]] = {}
+        no_longer(_patch_module)
+        late, _state.late = _state.late, []
+        for applied in reversed(late):
+            applied.undo()
         for name in reversed(list(_state.applied)):
             _settle(name, False)
             for applied in reversed(_state.applied.pop(name)):
@@ -142,6 +184,11 @@ def unpatch_all() -> Report:
                     id(change.replacement) not in mapping or not isinstance(applied.before, type)
                 ):
                     mapping[id(change.replacement)] = (change.replacement, applied.before)
+        for applied in late:
+            change = applied.change
+            if change.sweep:
+                pair = (change.replacement, applied.before)
+                mapping.setdefault(id(change.replacement), pair)
         while _state.log:
             _state.log.pop().undo()
         mapping.update(_convert.back(_state.converted))

@@ -56,11 +56,16 @@ def give_back() -> None:
         file = _changed.pop()()
         if isinstance(file, TextIOWrapper):
             layer = _below(file, "buffer")
-            if layer is not None and not layer.closed and _is_empty(layer):
-                _replace(file, getattr(layer, "before", None) or layer._owner)
-        elif file is not None and type(file.raw) is FileIO and not file.closed:
-            if _is_empty(file) and file.raw._owner is not None:
-                type(file).__init__(file, file.raw._owner, size_of(file))
+            before = getattr(layer, "before", None) or getattr(layer, "_owner", None)
+            if before is None or layer.closed or not _is_empty(layer):
+                continue
+            if _replace(file, before) and type(layer) is not FileIO:
+                layer.detach()  # or its end would be that of the raw file
+        elif file is not None and type(raw := _below(file, "raw")) is FileIO:
+            owner = raw._owner
+            if owner is not None and not raw.closed and _is_empty(file):
+                type(file).__init__(file, owner, size_of(file))
+                raw.give_back(owner)
 
 
 # -- One layer each

@@ -13,6 +13,7 @@ Two kinds:
 ``find`` functions run only when their group is patched, so that nothing is imported in vain.
 """
 
+import sys
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Final
@@ -49,9 +50,10 @@ class Group:
         find: makes the list of changes; imports what it needs.
         settle: called after patching and before un-patching, with True and False.
         needs: the groups without which this one can't work, and why.
+        late: modules that ``find`` does not import: it is asked again when the program does.
     """
 
-    __slots__ = ("find", "name", "needs", "settle", "what")
+    __slots__ = ("find", "late", "name", "needs", "settle", "what")
 
     def __init__(
         self,
@@ -60,12 +62,14 @@ class Group:
         find: Callable[[], list[Change]],
         settle: Callable[[bool], object] | None = None,
         needs: dict[str, str] | None = None,
+        late: tuple[str, ...] = (),
     ) -> None:
         self.name = name
         self.what = what
         self.find = find
         self.settle = settle
         self.needs = needs or {}
+        self.late = late
 
 
 def _names(module_name: str, functions: Any, *names: str) -> list[Change]:
@@ -308,6 +312,35 @@ def _queue() -> list[Change]:
     return [Change(_queue, "SimpleQueue", SimpleQueue)]
 
 
+def _multiprocessing() -> list[Change]:
+    from graftlet.core import _original
+    from graftlet.io._semaphores import SemLock
+    from graftlet.patch._multiprocessing import functions, native_fork_exec
+
+    changes = []
+    if _original.SemLock is not None:
+        changes.append(Change(import_module("_multiprocessing"), "SemLock", SemLock))
+    if native_fork_exec is not None:
+        changes += _names("_posixsubprocess", functions, "fork_exec")
+    return changes
+
+
+def _asyncio() -> list[Change]:
+    module = sys.modules.get("_asyncio")  # which asyncio imports, where the interpreter has it
+    if module is None:
+        return []
+    from graftlet.patch._asyncio import stand_in
+
+    return [Change(module, "_set_running_loop", stand_in(module))]
+
+
+def _settle_asyncio(patched: bool) -> None:
+    """A loop may be running already."""
+    from graftlet.patch._asyncio import settle
+
+    settle(patched)
+
+
 GROUPS: Final = {
     group.name: group
     for group in (
@@ -337,6 +370,19 @@ GROUPS: Final = {
             needs={
                 "threading": "a SimpleQueue blocks the greenlet, a native thread would not be woken"
             },
+        ),
+        Group(
+            "multiprocessing",
+            "the locks that processes share; spawned children are patched, too",
+            _multiprocessing,
+        ),
+        Group(
+            "asyncio",
+            "the running event loop belongs to the greenlet",
+            _asyncio,
+            _settle_asyncio,
+            needs={"select": "an event loop waits in a selector, which would block all greenlets"},
+            late=("_asyncio",),
         ),
     )
 }

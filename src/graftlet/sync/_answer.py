@@ -5,26 +5,12 @@ asker was killed, or has stopped at an earlier failure.
 """
 
 from collections.abc import Callable
-from contextvars import copy_context
-from types import CodeType
 from typing import Any, Final
 
-from graftlet.core._current import get_hub
 from graftlet.core._greenlet import Greenlet
-
-#: Where a greenlet was spawned: what `Greenlet` remembers.
-Site = tuple[CodeType, int]
 
 #: Reported by being raised in the main greenlet, whoever asks besides.
 _FOR_MAIN: Final = (SystemExit, KeyboardInterrupt)
-
-
-def launch(greenlet: Greenlet, site: Site) -> None:
-    """`Greenlet.start` of one that nobody else knows yet, on behalf of whoever stands at ``site``."""
-    greenlet._site = site
-    greenlet.hub = hub = get_hub()
-    greenlet.context = copy_context()
-    hub.ready.append(greenlet)
 
 
 class Answer(Greenlet):

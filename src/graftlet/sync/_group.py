@@ -7,7 +7,6 @@ Whoever asks for a call's outcome (`map`, `apply`, `imap`) gets its exception; i
 as unhandled (see `Answer`).
 """
 
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar
 
@@ -16,7 +15,7 @@ from graftlet.core._errors import GreenletExit, Thrown, exception_from
 from graftlet.core._greenlet import Greenlet
 from graftlet.core._links import Link
 from graftlet.core._waitqueue import Turn, WaitQueue, deadline_after
-from graftlet.sync._answer import Answer, Site, launch
+from graftlet.sync._answer import Answer
 from graftlet.sync._imap import IMap, IMapUnordered
 from graftlet.sync._semaphore import Semaphore
 
@@ -151,18 +150,14 @@ class Group:
 
     def start(self, greenlet: Greenlet) -> None:
         """Make ``greenlet`` a member, and start it; waits while a pool is full."""
-        new = greenlet.hub is None
         self.add(greenlet)
         greenlet.start()
-        if new:
-            greenlet._remember_site(2)
 
     def spawn(self, function: Function, /, *args: Any, **kwargs: Any) -> Greenlet:
         """As `graftlet.spawn`, as a member; waits while a pool is full."""
         greenlet = self.greenlet_class(function, *args, **kwargs)
         self._admit(greenlet)
-        frame = sys._getframe(1)
-        launch(greenlet, (frame.f_code, frame.f_lasti))
+        greenlet.start()
         return greenlet
 
     def spawn_link(self, function: Function, /, *args: Any, **kwargs: Any) -> Greenlet:
@@ -170,7 +165,7 @@ class Group:
         greenlet = self.greenlet_class(function, *args, **kwargs)
         self._admit(greenlet)
         greenlet.link()
-        launch(greenlet, _site(2))
+        greenlet.start()
         return greenlet
 
     def spawn_link_value(self, function: Function, /, *args: Any, **kwargs: Any) -> Greenlet:
@@ -178,7 +173,7 @@ class Group:
         greenlet = self.greenlet_class(function, *args, **kwargs)
         self._admit(greenlet)
         greenlet.link_value()
-        launch(greenlet, _site(2))
+        greenlet.start()
         return greenlet
 
     def spawn_link_exception(self, function: Function, /, *args: Any, **kwargs: Any) -> Greenlet:
@@ -186,14 +181,14 @@ class Group:
         greenlet = self.greenlet_class(function, *args, **kwargs)
         self._admit(greenlet)
         greenlet.link_exception()
-        launch(greenlet, _site(2))
+        greenlet.start()
         return greenlet
 
     def _ask(self, function: Function, args: Arguments, kwargs: dict[str, Any]) -> Answer:
         """Spawn a call whose outcome the caller takes."""
         answer = Answer(function, *args, **kwargs)
         self._admit(answer)
-        launch(answer, _site(3))
+        answer.start()
         return answer
 
     # -- Waiting
@@ -342,7 +337,7 @@ class Group:
                 greenlet.link_value(lambda ended: callback(ended.value))
         else:
             greenlet = Greenlet(self.apply_cb, function, args, kwds, callback)
-        launch(greenlet, _site(2))
+        greenlet.start()
         return greenlet
 
     def map(self, function: Function, iterable: Iterable[Any]) -> list[Any]:
@@ -385,7 +380,7 @@ class Group:
     ) -> Greenlet:
         """As `map_cb` in a greenlet (no member), which is returned."""
         greenlet = Greenlet(self.map_cb, function, iterable, callback)
-        launch(greenlet, _site(2))
+        greenlet.start()
         return greenlet
 
     def imap(
@@ -401,15 +396,10 @@ class Group:
 
         If ``function`` fails for an item, its exception is raised in place of the result.
         """
-        return IMap(self, function, zip(*iterables, strict=False), maxsize, _site(2))
+        return IMap(self, function, zip(*iterables, strict=False), maxsize)
 
     def imap_unordered(
         self, function: Function, *iterables: Iterable[Any], maxsize: int | None = None
     ) -> IMapUnordered:
         """As `imap`, but the results come in the order in which they are ready."""
-        return IMapUnordered(self, function, zip(*iterables, strict=False), maxsize, _site(2))
-
-
-def _site(depth: int) -> Site:
-    frame = sys._getframe(depth)
-    return frame.f_code, frame.f_lasti
+        return IMapUnordered(self, function, zip(*iterables, strict=False), maxsize)

@@ -11,12 +11,13 @@ back.
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from graftlet.core._errors import GreenletExit
 from graftlet.core._greenlet import Greenlet
 from graftlet.core._waitqueue import Turn, WaitQueue
-from graftlet.sync._answer import Answer, Site, launch
+from graftlet.sync._answer import Answer
 from graftlet.sync._semaphore import Semaphore
 
 if TYPE_CHECKING:
@@ -26,7 +27,17 @@ if TYPE_CHECKING:
 class _Feed:
     """What is in work, and what is done."""
 
-    __slots__ = ("_group", "answers", "begun", "ended", "error", "in_order", "room", "takers")
+    __slots__ = (
+        "_group",
+        "answers",
+        "begun",
+        "ended",
+        "error",
+        "in_order",
+        "room",
+        "site",
+        "takers",
+    )
 
     def __init__(self, group: "Group", maxsize: int | None, in_order: bool) -> None:
         self._group = group
@@ -42,10 +53,10 @@ class _Feed:
         #: What the input raised.
         self.error: BaseException | None = None
         self.takers = WaitQueue()
+        #: Where all that is in work was spawned: see `Greenlet.spawned_at`.
+        self.site: tuple[CodeType, int] | None = None
 
-    def run(
-        self, function: Callable[..., Any], items: Iterator[tuple[Any, ...]], site: Site
-    ) -> None:
+    def run(self, function: Callable[..., Any], items: Iterator[tuple[Any, ...]]) -> None:
         """The feeder's work."""
         group = self._group
         room = self.room
@@ -58,7 +69,7 @@ class _Feed:
                     arguments = next(items)
                 except StopIteration:
                     break
-                self._begin(Answer(function, *arguments), site)
+                self._begin(Answer(function, *arguments))
         except GreenletExit:
             pass
         except BaseException as error:
@@ -71,7 +82,7 @@ class _Feed:
         self.ended = True
         self.takers.wake_all()
 
-    def _begin(self, answer: Answer, site: Site) -> None:
+    def _begin(self, answer: Answer) -> None:
         if not self.in_order:
             answer.link(self._arrived)
             self.begun.add(answer)
@@ -80,7 +91,8 @@ class _Feed:
         except BaseException:
             self.begun.discard(answer)
             raise
-        launch(answer, site)
+        answer.start()
+        answer._site = self.site
         if self.in_order:
             self.answers.append(answer)
             if self.takers._turns:
@@ -156,18 +168,19 @@ class IMapUnordered(Iterator[Any]):
         function: Callable[..., Any],
         items: Iterator[tuple[Any, ...]],
         maxsize: int | None,
-        site: Site,
     ) -> None:
         if maxsize is not None and maxsize < 1:
             raise ValueError(f"imap: maxsize must be 1 or more, or None, but is {maxsize}")
         if not callable(function):
             raise TypeError(f"imap: the first argument must be callable, not {function!r}")
         self._feed = feed = _Feed(group, maxsize, self._in_order)
-        self._feeder = feeder = Greenlet(feed.run, function, items, site)
+        self._feeder = feeder = Greenlet(feed.run, function, items)
         group._feeders.add(feeder)
         feeder.rawlink(feed.finish)
         feeder.rawlink(group._feeders.discard)
         feeder.start()
+        # Whoever asks for the results has spawned what works on them.
+        feed.site = feeder._site
 
     def __iter__(self) -> "IMapUnordered":
         return self

@@ -105,6 +105,9 @@ def report(case, function, mode, prepared):  # type: ignore[no-untyped-def] # ty
     sys.stdout.flush()
 
 
+known_left: "list[str]" = []
+
+
 def left_in_hub(prepared):  # type: ignore[no-untyped-def] # as above
     import gc
 
@@ -120,12 +123,16 @@ def left_in_hub(prepared):  # type: ignore[no-untyped-def] # as above
         try:
             assert_hub_empty()
         except AssertionError as error:
-            left = f", and {error}"
+            # What an earlier case has left is that one's fault.
+            new = [line for line in str(error).splitlines()[1:] if line not in known_left]
+            left = f", and left {new}" if new else ""
             gc.collect()
         else:
+            new = []
             left = ""
         finally:
             hub.watches.update(kept)
+    known_left.extend(new)
     return found + left
 
 
