@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import graftlet
 from graftlet import queue
 from graftlet.testing import assert_no_switches, wait_all_parked
-from tests.sync.worlds import Threads, World, agree, blocks_natively, raised
+from tests.sync.worlds import NativeThreads, Threads, World, agree, blocks_natively, raised
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -191,7 +191,6 @@ def test_join_waits_for_all_that_was_put(kind: str) -> None:
 
 
 @blocks_natively
-@pytest.mark.skipif(not CAN_SHUT_DOWN, reason="the standard library's queues have no shutdown")
 @pytest.mark.parametrize("immediate", [False, True])
 @every_kind
 def test_shutdown_ends_every_wait(kind: str, immediate: bool) -> None:
@@ -216,7 +215,16 @@ def test_shutdown_ends_every_wait(kind: str, immediate: bool) -> None:
             full.unfinished_tasks,
         )
 
-    agree(body)
+    # Below 3.13 there is nothing to compare with.
+    worlds = [World(), NativeThreads(), Threads()] if CAN_SHUT_DOWN else [World(), NativeThreads()]
+    for world in worlds:
+        assert world.run(body) == (
+            ["ShutDown"] * 3 + ["None"] * immediate,
+            "ShutDown",
+            "ShutDown" if immediate else "1",
+            "ShutDown",
+            1 - immediate,
+        )
 
 
 # -- The hooks

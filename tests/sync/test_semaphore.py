@@ -200,6 +200,45 @@ def test_a_token_from_a_finalizer_in_the_middle_of_a_wait() -> None:
     assert semaphore.counter == 0
 
 
+def test_a_token_for_a_waiter_that_leaves_in_the_same_instant_stays() -> None:
+    """As if the waiter's thread ran between the two steps of the hand-over."""
+
+    class Left(Semaphore):
+        def _take(self) -> bool:
+            taken = super()._take()
+            if taken:
+                self._turns.clear()
+            return taken
+
+    semaphore = Left(0)
+    waiter = graftlet.spawn(semaphore.acquire)
+    wait_all_parked()
+    semaphore.release()
+    assert semaphore.counter == 1
+    waiter.kill()
+    wait_all_parked()
+    # To find its turn gone means that it had got a token. It hadn't, in this test.
+    assert semaphore.counter == 2
+
+
+def test_a_waiter_that_gets_two_tokens_at_once_puts_one_back() -> None:
+    """As if another thread released in the middle of the last look."""
+
+    class Busy(Semaphore):
+        busy = True
+
+        def _take(self) -> bool:
+            if self._turns and self.busy:
+                self.busy = False
+                self.release()
+                self._tokens.append(None)
+            return super()._take()
+
+    semaphore = Busy(0)
+    assert semaphore.acquire()
+    assert semaphore.counter == 1
+
+
 # -- Races
 
 ACTIONS = st.lists(

@@ -13,6 +13,7 @@ Rules:
 
 from __future__ import annotations
 
+import atexit
 import os
 import select
 import sys
@@ -24,6 +25,7 @@ from io import BufferedReader as _BufferedReader
 from io import BufferedWriter as _BufferedWriter
 from io import FileIO as _FileIO
 from io import TextIOWrapper
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from graftlet.core import _original
@@ -99,7 +101,7 @@ class FileIO(_FileIO, metaclass=_FileIOType):
         return self
 
     def __repr__(self) -> str:
-        return _as_in_c(self, super().__repr__())
+        return _as_in_c(self, super().__repr__() if self._owner is None else repr(self._owner))
 
     def read_ahead(self, data: bytes) -> None:
         """Let ``data``, which has been read already, be read first."""
@@ -206,7 +208,15 @@ def _as_in_c(file: Any, text: str) -> str:
 
 def _opened(make: Any, file: Any, mode: str = "r", closefd: bool = True, opener: Any = None) -> Any:
     """``make(file, mode, closefd, opener)``; opening a FIFO lets other greenlets run."""
-    return make(file, mode, closefd, _opener(file, opener))
+    return make(_name_or_number(file, 4), mode, closefd, _opener(file, opener))
+
+
+def _name_or_number(file: Any, level: int) -> Any:
+    """What C takes without a warning, which would point at a line of ours."""
+    if isinstance(file, bool) and sys.version_info >= (3, 13):
+        warnings.warn("bool is used as a file descriptor", RuntimeWarning, level)
+        return int(file)
+    return file
 
 
 def _opener(file: Any, opener: Any) -> Any:
@@ -365,6 +375,9 @@ def _edited_line(prompt: str) -> str:
     return _original.read_line(prompt)
 
 
+_NO_LINES: Final = "line buffering (buffering=1) isn't supported in binary mode, the default buffer size will be used"
+
+
 class FileFunctions(Functions):
     """What takes the place of functions of modules ``io`` and ``builtins``."""
 
@@ -382,8 +395,13 @@ class FileFunctions(Functions):
         opener: Any = None,
     ) -> Any:
         """As ``open``; files on pipes, terminals and sockets let other greenlets run while they wait."""
+        # The warnings of C would point here.
         if encoding is None and sys.flags.warn_default_encoding and "b" not in mode:
-            encoding = text_encoding(None)  # warns, of the line that has called us
+            encoding = text_encoding(None)
+        if buffering == 1 and "b" in mode:
+            warnings.warn(_NO_LINES, RuntimeWarning, 2)
+            buffering = -1
+        file = _name_or_number(file, 3)
         opener = _opener(file, opener)
         made = _original.open_file(
             file, mode, buffering, encoding, errors, newline, closefd, opener
@@ -414,3 +432,14 @@ class FileFunctions(Functions):
 
 
 functions: Final = FileFunctions()
+
+
+def _leave_to_c() -> None:
+    """The interpreter ends: who still prints when its modules have gone must not need any code of ours."""
+    for kind in (FileIO, BufferedReader, BufferedWriter, _Turns):
+        for name, value in list(vars(kind).items()):
+            if isinstance(value, (FunctionType, property)) and name != "__init__":
+                delattr(kind, name)
+
+
+atexit.register(_leave_to_c)

@@ -4,6 +4,9 @@ Rule: each stays what it is, a real one, and is asked for its state without wait
 the arguments, with CPython's own errors). Only if nothing is ready does the greenlet wait, and for one
 descriptor only: the user's own epoll, or one that is made for this call and watches all that the call
 names. When that is ready, the real one is asked again.
+
+Whoever finds something ready at once lets the others run all the same: he may ask again and again until
+another thread has done its part (multiprocessing.pool's ``_handle_workers`` does).
 """
 
 import select as _select
@@ -35,6 +38,7 @@ class SelectFunctions(Functions):
         wanted: tuple[Any, Any, Any] = (_reusable(rlist), _reusable(wlist), _reusable(xlist))
         ready = _original.select(*wanted, 0.0)
         if any(ready):
+            hub.yield_now()
             return ready
         deadline = INFINITY if timeout is None else hub.clock() + timeout
         events: dict[int, int] = {}
@@ -154,6 +158,7 @@ class Poll:
             raise RuntimeError("concurrent poll() invocation")
         ready: list[tuple[int, int]] = self._poll.poll(0)
         if ready:
+            hub.yield_now()
             return ready
         self._polling = True
         try:
@@ -189,13 +194,26 @@ def _number(fd: Any) -> int:
 class epoll:  # noqa: N801 - the name that select.epoll has
     """As ``select.epoll``: a real one, whose `poll` lets other greenlets run."""
 
-    __slots__ = ("__weakref__", "_epoll", "close", "fileno", "modify", "register", "unregister")
+    __slots__ = (
+        "__weakref__",
+        "_at_once",
+        "_epoll",
+        "close",
+        "fileno",
+        "modify",
+        "register",
+        "unregister",
+    )
+
+    #: Whether the last call of `poll` found something ready without waiting.
+    _at_once: bool
 
     def __init__(self, sizehint: int = -1, flags: int = 0) -> None:
         assert _original.epoll is not None
         self._adopt(_original.epoll(sizehint, flags))
 
     def _adopt(self, real: Any) -> None:
+        self._at_once = False
         self._epoll = real
         self.register = real.register
         self.modify = real.modify
@@ -237,8 +255,13 @@ class epoll:  # noqa: N801 - the name that select.epoll has
         hub = blocking_hub()
         if hub is None or timeout == 0 or not _is_duration(timeout, _LONGEST_EPOLL):
             return cast("list[tuple[int, int]]", self._epoll.poll(timeout, maxevents))
+        if self._at_once:
+            # Before asking, not after: edges that have been told must not be lost by a kill.
+            self._at_once = False
+            hub.yield_now()
         ready: list[tuple[int, int]] = self._epoll.poll(0, maxevents)
         if ready:
+            self._at_once = True
             return ready
         deadline = INFINITY if timeout is None or timeout < 0 else hub.clock() + timeout
         while not ready and wait_descriptor(hub, self._epoll.fileno(), READ, deadline):

@@ -1,29 +1,31 @@
-"""TLS: the readiness loops around the operations of the stdlib's own ``ssl.SSLSocket``.
+"""TLS: the stdlib's own ``ssl.SSLSocket`` above a TLS object that waits in the hub.
 
 Rules:
 
-* *OpenSSL never waits.* Whether ``_ssl._SSLSocket`` waits is decided by the time-out of the socket object
-  that it was made with, and by the mode of the descriptor (Modules/_ssl.c). So ``_wrap_socket`` gives it a
-  `StandIn`, whose time-out is always 0, in the place of the socket. The socket keeps its own time-out:
-  ``gettimeout`` and ``getblocking`` tell the truth. The mode of the descriptor does not: OpenSSL knows no
-  MSG_DONTWAIT, so it is O_NONBLOCK for as long as TLS is spoken.
-* A TLS object that was made before patching looks at the socket itself, and nothing can change that: there
-  the socket's own time-out is 0 for the time of each call (see `Tls`).
+* ``SSLSocket`` and all that ``ssl.py`` does stay as they are. What it stands on is its ``_sslobj``, an object of
+  C (``_ssl._SSLSocket``, Modules/_ssl.c). A `Tls` takes its place: the same object, with a readiness loop around
+  read, write, handshake and shutdown.
+* *OpenSSL never waits.* Whether C's object waits is decided by the time-out of the socket object that it
+  was made with, and by the mode of the descriptor. So it is made with a `StandIn`, whose time-out is always
+  0. The socket keeps its own time-out: ``gettimeout`` and ``getblocking`` tell the truth. The mode of the
+  descriptor does not: OpenSSL knows no MSG_DONTWAIT, so it is O_NONBLOCK for as long as TLS is spoken.
+* An object that was made before patching looks at the socket itself, and nothing can change that: there the
+  socket's own time-out is 0 for the time of each call.
 * *A wait begins only when OpenSSL has said what it wants.* SSL_ERROR_WANT_READ and _WRITE mean that the
   kernel said EAGAIN, so an edge will follow. A read may want to write, and a write to read. The one
-  exception is a read after a short one, see `_nothing_to_read`.
+  exception is a read after a short one, see `Tls._nothing_to_read`.
 * Time-outs are C's: one deadline for each call of read, write, handshake and shutdown, in C's words. In a
   non-blocking socket C's own ``SSLWantReadError`` comes through.
-* Native threads without a hub go the same way and wait natively: C's own loop would spin on a descriptor
-  in non-blocking mode.
+* Native threads without a hub go the same way and wait natively. So does everybody after un-patching.
 * Memory BIOs (``SSLObject``, asyncio) never wait, and are left alone.
 """
 
 # mypy: disable-error-code="no-any-return"
 # What C returns is passed on as it is.
+import _ssl
 import gc
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fcntl import ioctl
 from functools import partial
 from operator import index
@@ -44,17 +46,9 @@ _gettimeout: Final = _C.gettimeout
 _settimeout: Final = _C.settimeout
 _SSLSocket: Final[Any] = ssl.SSLSocket
 _python_wrap_socket: Final[Any] = ssl.SSLContext._wrap_socket  # type: ignore[attr-defined] # C's
-_python_read: Final = _SSLSocket.read
-_python_recv: Final = _SSLSocket.recv
-_python_write: Final = _SSLSocket.write
-_python_send: Final = _SSLSocket.send
 _python_sendall: Final = _SSLSocket.sendall
-_python_do_handshake: Final = _SSLSocket.do_handshake
-_python_unwrap: Final = _SSLSocket.unwrap
+_REAL: Final[Any] = _ssl._SSLSocket
 
-# May be taken twice: a finalizer that runs in here may use a socket, too.
-_making: Final = _original.RLock()
-_length: Final = len
 #: Seconds: over before C has looked at its clock twice, which counts nanoseconds.
 _AT_ONCE: Final = 1e-9
 #: Seconds: poll(2) takes milliseconds in an int.
@@ -63,9 +57,9 @@ _ZERO: Final = bytes(4)
 
 
 class StandIn(_C):  # type: ignore[misc] # of type Any: its stubs lack a good deal
-    """What OpenSSL's side gets in the place of a socket: the same descriptor, and a time-out of 0.
+    """What C's TLS object gets in the place of a socket: the same descriptor, and a time-out of 0.
 
-    It never closes the descriptor. C keeps a weak reference only: it lives in `Tls`.
+    It never closes the descriptor. C keeps a weak reference only: it lives in the `SocketState`.
     """
 
     __slots__ = ("__weakref__",)
@@ -75,101 +69,269 @@ class StandIn(_C):  # type: ignore[misc] # of type Any: its stubs lack a good de
 
 
 class Tls:
-    """What graftlet knows of the TLS that is spoken on a socket. Lives in its `SocketState`.
+    """What takes the place of ``real``, a ``_ssl._SSLSocket``.
 
-    Without a ``stand_in`` the TLS object was made before patching.
+    Without a ``stand_in`` that one was made before patching.
     """
 
-    __slots__ = ("_inside", "_timeout", "busy", "guard", "short", "stand_in")
+    __slots__ = (
+        "_busy",
+        "_guard",
+        "_inside",
+        "_read",
+        "_short",
+        "_state",
+        "_timeout",
+        "_write",
+        "real",
+        "stand_in",
+    )
 
-    def __init__(self, stand_in: StandIn | None) -> None:
+    def __init__(self, real: Any, state: SocketState, stand_in: StandIn | None) -> None:
+        self.real = real
         self.stand_in = stand_in
-        #: Held during each call of OpenSSL, whose objects are not made for two threads at once: one
-        #: would find the other's SSL_ERROR_WANT_READ. Native, for nothing waits inside; may be taken
-        #: twice, for C calls Python back during a handshake (SNI).
-        self.guard = _original.RLock()
-        #: Held by whoever waits in the middle of a write.
-        self.busy: Lock | None = None
-        #: Whether the last read returned something, but less than it was asked for.
-        self.short = False
+        self._state = state
+        # Held during each call of OpenSSL, whose objects are not made for two threads at once: one
+        # would find the other's SSL_ERROR_WANT_READ. Native, for nothing waits inside; may be taken
+        # twice, for C calls Python back during a handshake (SNI).
+        self._guard = _original.RLock()
+        # Held by whoever waits in the middle of a write.
+        self._busy: Lock | None = None
+        # Whether the last read returned something, but less than it was asked for.
+        self._short = False
         # Without a stand-in: how many calls are under way, and the time-out that the program gave.
         self._inside = 0
         self._timeout: float | None = None
+        self._read = real.read if stand_in is not None else self._never_waiting(real.read)
+        self._write = real.write if stand_in is not None else self._never_waiting(real.write)
 
-    def never_waiting(self, sock: Socket, method: Callable[..., Any]) -> Callable[..., Any]:
-        """``method`` of C's TLS object, so that it never waits."""
-        return partial(self._call, sock, 0, method)
+    # -- What is C's
 
-    def at_once(self, sock: Socket, method: Callable[..., Any]) -> Any:
-        """Call ``method`` once more, for C to raise its own TimeoutError if it can't go on."""
-        return self._call(sock, _AT_ONCE, method)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
 
-    def _call(
-        self, sock: Socket, timeout: float, method: Callable[..., Any], *arguments: Any
-    ) -> Any:
+    @property
+    def context(self) -> Any:
+        return self.real.context
+
+    @context.setter
+    def context(self, context: Any) -> None:
+        self.real.context = context
+
+    @property
+    def session(self) -> Any:
+        return self.real.session
+
+    @session.setter
+    def session(self, session: Any) -> None:
+        self.real.session = session
+
+    # -- The time-out: what C sees, and what the program gave
+
+    def _never_waiting(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        return partial(self._call, 0, method)
+
+    def _call(self, timeout: float, method: Callable[..., Any], *arguments: Any) -> Any:
         """Call ``method`` while C sees this time-out."""
         stand_in = self.stand_in
-        with self.guard:
-            if stand_in is None:
-                if not self._inside:
-                    self._timeout = _gettimeout(sock)
-                self._inside += 1
-                _settimeout(sock, timeout)
-            elif timeout:
+        with self._guard:
+            if stand_in is not None:
+                if not timeout:
+                    return method(*arguments)
                 stand_in.settimeout(timeout)
+                try:
+                    return method(*arguments)
+                finally:
+                    stand_in.settimeout(0)
+            owner = self.real.owner
+            if not self._inside:
+                self._timeout = _gettimeout(owner)
+            self._inside += 1
+            _settimeout(owner, timeout)
             try:
                 return method(*arguments)
             finally:
-                if stand_in is None:
-                    self._inside -= 1
-                    if not self._inside and sock.fileno() >= 0:
-                        _settimeout(sock, self._timeout)
-                elif timeout:
-                    stand_in.settimeout(0)
+                self._inside -= 1
+                if not self._inside and owner.fileno() >= 0:
+                    _settimeout(owner, self._timeout)
 
-    def gettimeout(self, sock: Socket) -> float | None:
+    def gettimeout(self) -> float | None:
         """The time-out that the program gave the socket, seconds."""
         if self.stand_in is not None:
-            return _gettimeout(sock)
-        with self.guard:
-            return self._timeout if self._inside else _gettimeout(sock)
+            return _gettimeout(self.real.owner)
+        with self._guard:
+            return self._timeout if self._inside else _gettimeout(self.real.owner)
 
-    def settimeout(self, sock: Socket, timeout: Any) -> None:
+    def settimeout(self, timeout: Any) -> None:
         """Give the socket a time-out. C sets the descriptor's mode with it, which must not change."""
-        with self.guard:
-            _settimeout(sock, timeout)
+        owner = self.real.owner
+        with self._guard:
+            _settimeout(owner, timeout)
             if self.stand_in is not None:
                 self.stand_in.settimeout(0)
             elif self._inside:
-                self._timeout = _gettimeout(sock)
-                _settimeout(sock, 0)
+                self._timeout = _gettimeout(owner)
+                _settimeout(owner, 0)
 
-    def end(self, sock: Socket) -> None:
+    def end(self) -> None:
         """No TLS is spoken any more: the descriptor gets the mode that the time-out stands for."""
         if self.stand_in is not None:
-            _settimeout(sock, _gettimeout(sock))
+            self._state.tls = None
+            owner = self.real.owner
+            _settimeout(owner, _gettimeout(owner))
+
+    # -- Operations
+
+    def read(self, size: int, buffer: Any = None, /) -> Any:
+        """``_SSLSocket.read``."""
+        wanted = size if size.__class__ is int else index(size)
+        # `_carry_out`, unrolled (benchmarks: tls-1, tls-100).
+        wants = None
+        if self._short and wanted > 0 and self._nothing_to_read(buffer):
+            wants = False
+        deadline = 0.0
+        while True:
+            if wants is None:
+                try:
+                    with self._guard:
+                        if buffer is None:
+                            data = self._read(wanted)
+                            self._short = 0 < len(data) < wanted
+                            return data
+                        count = self._read(wanted, buffer)
+                        self._short = 0 < count < wanted
+                        return count
+                except ssl.SSLWantReadError:
+                    wants = False
+                    if self.gettimeout() == 0:
+                        raise
+                except ssl.SSLWantWriteError:
+                    wants = True
+                    if self.gettimeout() == 0:
+                        raise
+            deadline = _wait(self._state, wants, self.gettimeout(), deadline)
+            if not deadline:
+                _reading_expired(wants)
+            wants = None
+
+    def _nothing_to_read(self, buffer: Any) -> bool:
+        """Whether a read would have to wait, asked for less than OpenSSL takes to say so.
+
+        Worth while after a short read only, when that is likely (benchmarks: tls-1, tls-100). OpenSSL
+        reads one TLS record at a time and leaves the others in the kernel: if it holds no decrypted
+        data and the kernel's buffer is empty, too, there is nothing, and an edge will follow. Unless
+        FIN or an error, of which no number of bytes tells, has been reported already.
+        """
+        state = self._state
+        return (
+            state.armed
+            and not state.distrust
+            and ioctl(state.fd, FIONREAD, _ZERO) == _ZERO
+            and not self.real.pending()
+            and self.gettimeout() != 0
+            and (buffer is None or memoryview(buffer).nbytes > 0)
+        )
+
+    def write(self, data: Any, /) -> Any:
+        """``_SSLSocket.write``."""
+        if self._busy is not None:
+            self._wait_for_turn()
+        try:
+            with self._guard:
+                return self._write(data)
+        except ssl.SSLWantReadError:
+            wants = False
+            if (timeout := self.gettimeout()) == 0:
+                raise
+        except ssl.SSLWantWriteError:
+            wants = True
+            if (timeout := self.gettimeout()) == 0:
+                raise
+        busy = self._busy = Lock()
+        # The view keeps others from resizing the data meanwhile.
+        with busy, memoryview(data) as view:
+            try:
+                return self._carry_out(timeout, _writing_expired, wants, self.real.write, view)
+            finally:
+                self._busy = None
+
+    def _wait_for_turn(self) -> None:
+        """A write that stopped half-way must be repeated with the same data (SSL_write(3)): meanwhile
+        nobody else may write."""
+        timeout = self.gettimeout()
+        while timeout != 0 and (busy := self._busy) is not None:
+            if not busy.acquire(timeout=-1 if timeout is None else timeout):
+                _writing_expired(True)
+            busy.release()
+
+    def do_handshake(self) -> None:
+        """``_SSLSocket.do_handshake``."""
+        self._carry_out(
+            self.gettimeout(), self._handshake_expired, None, self.real.do_handshake
+        )
+
+    def _handshake_expired(self, _writing: bool) -> None:
+        # The text names a line of _ssl.c, which only C knows. One more try, and it says it.
+        try:
+            self._call(_AT_ONCE, self.real.do_handshake)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise TimeoutError("The handshake operation timed out") from None
+
+    def shutdown(self) -> Any:
+        """``_SSLSocket.shutdown``."""
+        self._carry_out(self.gettimeout(), _shutdown_expired, None, self.real.shutdown)
+        self.end()
+        return self.real.owner  # C returns the object that it was made with
+
+    @property
+    def sendfile(self) -> Callable[..., Any]:
+        """``_SSLSocket.sendfile``: since Python 3.15, and only for TLS that the kernel speaks."""
+        real = self.real.sendfile
+        return partial(self._carry_out, self.gettimeout(), _writing_expired, None, real)
+
+    def _carry_out(
+        self,
+        timeout: float | None,
+        expired: Callable[[bool], Any],
+        wants: bool | None,
+        method: Callable[..., Any],
+        *arguments: Any,
+    ) -> Any:
+        """The readiness loop: try, wait for what OpenSSL wants, try again.
+
+        Args:
+            expired: what to do when the time is over; called with whether the wait was for writing.
+            wants: True or False if it is known already that it must wait to write, or to read; None: try.
+        """
+        deadline = 0.0
+        while True:
+            if wants is None:
+                try:
+                    return self._call(0, method, *arguments)
+                except ssl.SSLWantReadError:
+                    wants = False
+                    if timeout == 0:
+                        raise
+                except ssl.SSLWantWriteError:
+                    wants = True
+                    if timeout == 0:
+                        raise
+            deadline = _wait(self._state, wants, timeout, deadline)
+            if not deadline:
+                return expired(wants)
+            wants = None
 
 
-def wrap_socket(self: ssl.SSLContext, sock: Socket, *args: Any, **kwargs: Any) -> Any:
-    """``SSLContext._wrap_socket``, which makes C's TLS object for an ``SSLSocket``."""
-    if not isinstance(sock, _SSLSocket) or (state := state_of(sock)) is None:
-        return _python_wrap_socket(self, sock, *args, **kwargs)
-    stand_in = StandIn(sock.family, sock.type, sock.proto, state.fd)
-    made = _python_wrap_socket(self, stand_in, *args, **kwargs)
-    stand_in.settimeout(0)
-    state.tls = Tls(stand_in)
-    return made
+def _reading_expired(_writing: bool) -> Any:
+    raise TimeoutError("The read operation timed out")
 
 
-def _speaking(self: Socket) -> SocketState | None:
-    """The state of a socket on which TLS is spoken; None if there is none, or the socket is closed."""
-    if self._sslobj is None:
-        return None
-    with _making:  # two threads may come here at once: both must find the same
-        state = state_of(self)
-        if state is not None and state.tls is None:
-            state.tls = Tls(None)
-    return state
+def _writing_expired(_writing: bool) -> Any:
+    raise TimeoutError("The write operation timed out")
+
+
+def _shutdown_expired(writing: bool) -> Any:
+    return _writing_expired(writing) if writing else _reading_expired(writing)
 
 
 # -- Waiting
@@ -219,236 +381,32 @@ def _wait_natively(state: SocketState, writing: bool, deadline: float) -> bool:
     return ready
 
 
-def _carry_out(
-    state: SocketState,
-    timeout: float | None,
-    expired: Callable[[bool], Any],
-    wants: bool | None,
-    operation: Callable[..., Any],
-    *arguments: Any,
-) -> Any:
-    """The readiness loop: try, wait for what OpenSSL wants, try again.
-
-    Args:
-        expired: what to do when the time is over; called with whether the wait was for writing.
-        wants: True or False if it is known already that it must wait to write, or to read; None: try.
-    """
-    deadline = 0.0
-    while True:
-        if wants is None:
-            try:
-                return operation(*arguments)
-            except ssl.SSLWantReadError:
-                if timeout == 0:
-                    raise
-                wants = False
-            except ssl.SSLWantWriteError:
-                if timeout == 0:
-                    raise
-                wants = True
-        deadline = _wait(state, wants, timeout, deadline)
-        if not deadline:
-            return expired(wants)
-        wants = None
+# -- What is put on the classes
 
 
-def _reading_expired(_writing: bool) -> Any:
-    raise TimeoutError("The read operation timed out")
+def wrap_socket(self: ssl.SSLContext, sock: Socket, *args: Any, **kwargs: Any) -> Any:
+    """``SSLContext._wrap_socket``, which makes the TLS object of an ``SSLSocket``."""
+    if not isinstance(sock, _SSLSocket) or (state := state_of(sock)) is None:
+        return _python_wrap_socket(self, sock, *args, **kwargs)
+    stand_in = StandIn(sock.family, sock.type, sock.proto, state.fd)
+    real = _python_wrap_socket(self, stand_in, *args, **kwargs)
+    stand_in.settimeout(0)
+    state.tls = stand_in
+    return Tls(real, state, stand_in)
 
 
-def _writing_expired(_writing: bool) -> Any:
-    raise TimeoutError("The write operation timed out")
-
-
-def _shutdown_expired(writing: bool) -> Any:
-    return _writing_expired(writing) if writing else _reading_expired(writing)
-
-
-# -- Operations
-
-
-def read(self: Socket, len: int = 1024, buffer: Any = None) -> Any:
-    """``SSLSocket.read``; ``recv_into`` (in Python) stands on it."""
-    sslobj = self._sslobj
-    state = self._closed
-    if sslobj is None or state.__class__ is not SocketState or (tls := state.tls) is None:
-        if (state := _speaking(self)) is None:
-            return _python_read(self, len, buffer)
-        tls = state.tls
-    self._checkClosed()
-    operation = sslobj.read if tls.stand_in is not None else tls.never_waiting(self, sslobj.read)
-    size = len if len.__class__ is int else index(len)
-    deadline = 0.0
-    # `_carry_out`, unrolled (benchmarks: tls-1, tls-100).
-    wants = None
-    if (
-        tls.short
-        and size > 0
-        and (buffer is None or _nbytes(buffer))
-        and _nothing_to_read(self, state, sslobj)
-    ):
-        wants = False
-    while True:
-        if wants is None:
-            try:
-                with tls.guard:
-                    if buffer is None:
-                        data = operation(size)
-                        tls.short = 0 < _length(data) < size
-                        return data
-                    count = operation(size, buffer)
-                    tls.short = 0 < count < size
-                    return count
-            except ssl.SSLWantReadError:
-                wants = False
-                if tls.gettimeout(self) == 0:
-                    raise
-            except ssl.SSLWantWriteError:
-                wants = True
-                if tls.gettimeout(self) == 0:
-                    raise
-            except ssl.SSLError as error:
-                tls.short = False
-                if error.args[0] != ssl.SSL_ERROR_EOF or not self.suppress_ragged_eofs:
-                    raise
-                return b"" if buffer is None else 0
-        deadline = _wait(state, wants, tls.gettimeout(self), deadline)
-        if not deadline:
-            _reading_expired(wants)
-        wants = None
-
-
-def _nbytes(buffer: Any) -> int:
-    return memoryview(buffer).nbytes
-
-
-def _nothing_to_read(self: Socket, state: SocketState, sslobj: Any) -> bool:
-    """Whether a read would have to wait, asked for less than OpenSSL takes to say so.
-
-    Worth while after a short read only, when that is likely (benchmarks: tls-1, tls-100). OpenSSL reads
-    one TLS record at a time and leaves the others in the kernel: if it holds no decrypted data and the
-    kernel's buffer is empty, too, there is nothing, and an edge will follow. Unless FIN or an
-    error, of which no number of bytes tells, has been reported already.
-    """
-    return (
-        state.armed
-        and not state.distrust
-        and ioctl(state.fd, FIONREAD, _ZERO) == _ZERO
-        and not sslobj.pending()
-        and _gettimeout(self) != 0
-    )
-
-
-def recv(self: Socket, buflen: int = 1024, flags: int = 0) -> Any:
-    """``SSLSocket.recv``, the common case only: it saves a tenth of an echo (benchmarks: tls-1)."""
-    if flags != 0 or self._sslobj is None:
-        return _python_recv(self, buflen, flags)
-    return self.read(buflen)
-
-
-def write(self: Socket, data: Any) -> Any:
-    """``SSLSocket.write``."""
-    return _python_write(self, data) if self._sslobj is None else send(self, data)
-
-
-def send(self: Socket, data: Any, flags: int = 0) -> Any:
-    """``SSLSocket.send``; ``sendfile`` (in Python) stands on it."""
-    sslobj = self._sslobj
-    state = self._closed
-    if flags != 0:
-        return _python_send(self, data, flags)
-    if sslobj is None or state.__class__ is not SocketState or (tls := state.tls) is None:
-        if (state := _speaking(self)) is None:
-            return _python_send(self, data)
-        tls = state.tls
-    self._checkClosed()
-    operation = sslobj.write if tls.stand_in is not None else tls.never_waiting(self, sslobj.write)
-    if tls.busy is not None:
-        _wait_for_turn(self, tls)
-    try:
-        with tls.guard:
-            return operation(data)
-    except ssl.SSLWantReadError:
-        wants = False
-        if (timeout := tls.gettimeout(self)) == 0:
-            raise
-    except ssl.SSLWantWriteError:
-        wants = True
-        if (timeout := tls.gettimeout(self)) == 0:
-            raise
-    busy = tls.busy = Lock()
-    # The view keeps others from resizing the data meanwhile.
-    with busy, memoryview(data) as view:
-        try:
-            operation = tls.never_waiting(self, sslobj.write)
-            return _carry_out(state, timeout, _writing_expired, wants, operation, view)
-        finally:
-            tls.busy = None
-
-
-def sendall(self: Socket, data: Any, flags: int = 0) -> None:
-    """``SSLSocket.sendall``, the common case only: it saves a tenth of an echo (benchmarks: tls-1)."""
-    if flags != 0 or not data or data.__class__ is not bytes or self._sslobj is None:
-        return _python_sendall(self, data, flags)
-    sent = self.send(data)
-    if sent < _length(data):
-        return _python_sendall(self, memoryview(data)[sent:])
-    return None
-
-
-def _wait_for_turn(self: Socket, tls: Tls) -> None:
-    """A write that stopped half-way must be repeated with the same data (SSL_write(3)): meanwhile
-    nobody else may write."""
-    timeout = tls.gettimeout(self)
-    while timeout != 0 and (busy := tls.busy) is not None:
-        if not busy.acquire(timeout=-1 if timeout is None else timeout):
-            _writing_expired(True)
-        busy.release()
-
-
-def do_handshake(self: Socket, block: bool = False) -> None:
-    """``SSLSocket.do_handshake``."""
-    state = _speaking(self)
-    if state is None:
-        return _python_do_handshake(self, block)
-    self._check_connected()
-    tls = state.tls
-    handshake = self._sslobj.do_handshake
-    timeout = tls.gettimeout(self)
-    if timeout == 0 and block:
-        timeout = None
-
-    def expired(_writing: bool) -> None:
-        # The text names a line of _ssl.c, which only C knows.
-        try:
-            tls.at_once(self, handshake)
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            raise TimeoutError("The handshake operation timed out") from None
-
-    return _carry_out(state, timeout, expired, None, tls.never_waiting(self, handshake))
-
-
-def unwrap(self: Socket) -> Any:
-    """``SSLSocket.unwrap``."""
-    state = _speaking(self)
-    if state is None:
-        return _python_unwrap(self)
-    tls = state.tls
-    shutdown = tls.never_waiting(self, self._sslobj.shutdown)
-    _carry_out(state, tls.gettimeout(self), _shutdown_expired, None, shutdown)
-    self._sslobj = None
-    state.tls = None
-    tls.end(self)
-    return self  # C returns the object that it was made with
+def _tls_of(self: Socket) -> Tls | None:
+    tls = getattr(self, "_sslobj", None)  # Python 3.10 sets a time-out before there is one
+    return tls if tls.__class__ is Tls else None
 
 
 def settimeout(self: Socket, timeout: Any, /) -> None:
     """``socket.settimeout``, for an ``SSLSocket``."""
-    state = self._closed
-    if state.__class__ is SocketState and state.tls is not None:
-        state.tls.settimeout(self, timeout)
-    else:
+    tls = _tls_of(self)
+    if tls is None:
         _settimeout(self, timeout)
+    else:
+        tls.settimeout(timeout)
 
 
 def setblocking(self: Socket, flag: Any, /) -> None:
@@ -458,50 +416,36 @@ def setblocking(self: Socket, flag: Any, /) -> None:
 
 def detach(self: Socket) -> int:
     """``socket.detach``, for an ``SSLSocket``."""
-    state = self._closed
-    if state.__class__ is SocketState and state.tls is not None:
-        state.tls.end(self)
+    tls = _tls_of(self)
+    if tls is not None:
+        tls.end()
     return super(_SSLSocket, self).detach()
 
 
-def sendfile_zerocopy(self: Socket, function: Any, /, *args: Any, **kwargs: Any) -> Any:
-    """``socket._sendfile_zerocopy``, for an ``SSLSocket`` whose TLS the kernel speaks (Python 3.15)."""
-    state = _speaking(self)
-    if state is not None:
-        tls = state.tls
-        function = partial(
-            _carry_out,
-            state,
-            tls.gettimeout(self),
-            _writing_expired,
-            None,
-            tls.never_waiting(self, function),
-        )
-    return super(_SSLSocket, self)._sendfile_zerocopy(function, *args, **kwargs)
+def sendall(self: Socket, data: Any, flags: int = 0) -> None:
+    """``SSLSocket.sendall``, the common case only: it saves a tenth of an echo (benchmarks: tls-1)."""
+    if flags != 0 or not data or data.__class__ is not bytes or self._sslobj is None:
+        return _python_sendall(self, data, flags)
+    sent = self.send(data)
+    if sent < len(data):
+        return _python_sendall(self, memoryview(data)[sent:])
+    return None
 
 
-# -- Un-patching
+# -- What exists already
 
 
-class _Once:
-    """Whether this process has been un-patched before."""
+def adopt_existing() -> None:
+    """Let the sockets on which TLS is spoken already stand on a `Tls`, too."""
+    classes = tuple(_with_subclasses(_SSLSocket))
+    for each in gc.get_referrers(*classes):  # instances refer to their class
+        if isinstance(each, classes):
+            real = vars(each).get("_sslobj")
+            if isinstance(real, _REAL) and (state := state_of(each)) is not None:
+                each._sslobj = Tls(real, state, None)
 
-    unpatched = False
 
-
-def settle(patched: bool) -> None:
-    """After patching and before un-patching: what C sees of the TLS sockets that were made meanwhile.
-
-    Un-patched, C's own loops wait with the time-out that a socket has at that moment; one that is set
-    later is not seen by the TLS objects that were made while patched.
-    """
-    if patched and not _Once.unpatched:
-        return  # none was made yet
-    _Once.unpatched = True
-    for each in gc.get_objects():
-        if issubclass(type(each), _SSLSocket):
-            state = getattr(each, "_closed", None)
-            if state.__class__ is SocketState and state.tls is not None:
-                stand_in = state.tls.stand_in
-                if stand_in is not None:
-                    stand_in.settimeout(0 if patched else _gettimeout(each))
+def _with_subclasses(kind: type) -> Iterator[type]:
+    yield kind
+    for each in kind.__subclasses__():
+        yield from _with_subclasses(each)

@@ -18,6 +18,7 @@ from graftlet.patch._sweep import is_ours, is_ours_name
 from graftlet.patch._threads import ThreadHandle
 from graftlet.sync._local import give_back_local, local, local_of
 from graftlet.sync._lock import Lock, RLock
+from graftlet.sync._old_local import adopt_subclasses, give_back_subclasses
 
 Pairs = dict[int, tuple[Any, Any]]
 
@@ -32,6 +33,7 @@ def existing(groups: list[str]) -> tuple[Pairs, list[Place]]:
         kinds[_original.LockType] = Lock.of
         kinds[_original.RLock] = RLock.of
         kinds[_original.ThreadLocal] = local_of
+        adopt_subclasses()
         if _original.ThreadHandle is not None:
             kinds[_original.ThreadHandle] = ThreadHandle.of
     if "select" in groups and _original.epoll is not None:
@@ -84,6 +86,7 @@ def remembered(pairs: Pairs) -> list[tuple[Any, Callable[[], Any]]]:
 
 def back(converted: list[tuple[Any, Callable[[], Any]]]) -> Pairs:
     """Pairs of every successor that lives and the native object it was made of, in its state again."""
+    give_back_subclasses()
     pairs: Pairs = {}
     for native, reference in converted:
         successor = reference()

@@ -21,7 +21,7 @@ from typing import Any, Final
 from graftlet.core import _original
 from graftlet.core._deadlock import own_threads
 from graftlet.io._files import COOPERATIVE, FileIO, attributes_of, size_of
-from graftlet.io._os import is_ready, may_wait, unblocked
+from graftlet.io._os import is_ready, may_wait
 
 #: A thread that holds a file's lock for so long (seconds) waits for something.
 BUSY: Final = 0.1
@@ -117,12 +117,21 @@ def _below(file: Any, layer: str) -> Any:
 
 
 def _ahead(buffered: BufferedReader) -> bytes:
-    """What a buffer has read ahead; waits for nothing."""
+    """What a buffer has read ahead.
+
+    Only ``peek`` tells, and reads if that is nothing: so there is nothing to read for this moment.
+    """
     fd = buffered.fileno()
-    if is_ready(fd, select.POLLIN) or not os.get_blocking(fd):
+    inheritable = os.get_inheritable(fd)
+    kept = os.dup(fd)
+    nothing = _original.open_descriptor(os.devnull, os.O_RDONLY)
+    try:
+        _original.dup2(nothing, fd)
         return buffered.peek()
-    ahead: bytes = unblocked(fd, buffered.peek)
-    return ahead
+    finally:
+        _original.dup2(kept, fd, inheritable)
+        _original.close(kept)
+        _original.close(nothing)
 
 
 def _flushed(file: Any) -> bool:

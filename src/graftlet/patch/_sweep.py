@@ -86,15 +86,17 @@ def rebind(
     Returns: the places that were changed, and those that could not be.
     """
     log = [] if log is None else log
-    sweep = _Sweep(mapping, log)
-    sweep.run()
-    if sweep.methods:
-        # ``Condition`` keeps ``lock.acquire``, a new object each time: those are references, too.
-        second = _Sweep(sweep.methods, log)
-        second.run()
-        sweep.changed += second.changed
-        sweep.unreached += second.unreached
-    return sweep.changed, sweep.unreached
+    changed: list[Place] = []
+    unreached: list[Place] = []
+    while mapping:
+        sweep = _Sweep(mapping, log)
+        sweep.run()
+        changed += sweep.changed
+        unreached += sweep.unreached
+        # ``Condition`` keeps ``lock.acquire``, a new object each time: those are references, too. So is
+        # a tuple, which can't be changed itself.
+        mapping = sweep.dependent
+    return changed, unreached
 
 
 class _Sweep:
@@ -103,8 +105,9 @@ class _Sweep:
         self.log = log
         self.changed: list[Place] = []
         self.unreached: list[Place] = []
-        #: Bound methods of old objects that somebody keeps, and those of the new ones.
-        self.methods: dict[int, tuple[Any, Any]] = {}
+        #: Bound methods of old objects that somebody keeps, and tuples that hold some, and the same with
+        #: the new ones.
+        self.dependent: dict[int, tuple[Any, Any]] = {}
 
     def run(self) -> None:
         # A tuple, for a list would be copied into one that the search then finds.
@@ -191,9 +194,7 @@ class _Sweep:
         functions = [owner for owner in owners if isinstance(owner, FunctionType)]
         for function in functions:
             if function.__defaults__ is holder:
-                defaults = tuple(
-                    value if (new := self._new(value)) is None else new for value in holder
-                )
+                defaults = self._new_tuple(holder)
                 function.__defaults__ = defaults
                 get, put = partial(getattr, function), partial(setattr, function)
                 self.log.append(Undo(get, put, "__defaults__", holder, defaults))
@@ -206,10 +207,14 @@ class _Sweep:
                 if holder is kind.__bases__:
                     base = next(value for value in holder if self._new(value) is not None)
                     self.unreached.append(Place(f"{_describe(kind)}, which derives from it", base))
+        elif owners and not functions:
+            self.dependent[id(holder)] = (holder, self._new_tuple(holder))
         elif not functions:
             value = next(value for value in holder if self._new(value) is not None)
-            where = _describe(owners[0]) if owners else "nobody knows whose"
-            self.unreached.append(Place(f"a tuple ({where})", value=value))
+            self.unreached.append(Place("a tuple (nobody knows whose)", value=value))
+
+    def _new_tuple(self, holder: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(value if (new := self._new(value)) is None else new for value in holder)
 
     def _in_object(self, holder: Any) -> None:
         if isinstance(holder, CellType):
@@ -230,7 +235,11 @@ class _Sweep:
         elif isinstance(holder, BuiltinMethodType):
             new = self._new(holder.__self__)
             if new is not None and not isinstance(new, type):
-                self.methods[id(holder)] = (holder, getattr(new, holder.__name__))
+                self.dependent[id(holder)] = (holder, getattr(new, holder.__name__))
+        elif type(holder) in (staticmethod, classmethod):
+            new = self._new(holder.__func__)
+            if new is not None:
+                self.dependent[id(holder)] = (holder, type(holder)(new))
         elif isinstance(holder, _PASSED_OVER):
             pass
         else:

@@ -136,17 +136,10 @@ def _ssl() -> list[Change]:
     from graftlet.io import _ssl as operations
 
     methods = {
-        "_sendfile_zerocopy": operations.sendfile_zerocopy,
         "detach": operations.detach,
-        "do_handshake": operations.do_handshake,
-        "read": operations.read,
-        "recv": operations.recv,
-        "send": operations.send,
         "sendall": operations.sendall,
         "setblocking": operations.setblocking,
         "settimeout": operations.settimeout,
-        "unwrap": operations.unwrap,
-        "write": operations.write,
     }
     changes = [
         Change(ssl.SSLSocket, name, method, sweep=False)

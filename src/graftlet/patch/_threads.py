@@ -114,6 +114,8 @@ class ThreadHandle:
     def of(cls, native: Any) -> "ThreadHandle":
         """A handle of a native thread that exists already, the main thread above all."""
         self = cls()
+        if native.ident == 0 and not native.is_done():
+            return self  # not started: its thread will be a greenlet
         self.ident = native.ident
         self._native = native
         self._done = native.is_done()

@@ -119,7 +119,6 @@ class _Feed:
                 answer = self.answers.popleft()
             except IndexError:
                 if self.over():
-                    self._pass_on()
                     return None
                 self._wait()
                 continue

@@ -36,7 +36,7 @@ class local:  # noqa: N801 - the name that threading.local has
         _set_spaces(self, spaces)
         _set_arguments(self, (args, kwargs))
         # Python calls __init__ for this first namespace.
-        _enter(spaces, _me())
+        enter(spaces, _me())
         return self
 
     def __getattribute__(self, name: str) -> Any:
@@ -47,7 +47,7 @@ class local:  # noqa: N801 - the name that threading.local has
             space = _space(self)
         if name in space:
             kind = type(self)
-            if kind is local or name not in _data_descriptors(kind):
+            if kind is local or name not in data_descriptors(kind):
                 return space[name]
         elif name == "__dict__":
             return space
@@ -59,7 +59,7 @@ class local:  # noqa: N801 - the name that threading.local has
                 f"{type(self).__name__!r} object attribute '__dict__' is read-only"
             )
         space = _space(self)
-        if name in _data_descriptors(type(self)):
+        if name in data_descriptors(type(self)):
             object.__setattr__(self, name, value)
         else:
             space[name] = value
@@ -70,7 +70,7 @@ class local:  # noqa: N801 - the name that threading.local has
                 f"{type(self).__name__!r} object attribute '__dict__' is read-only"
             )
         space = _space(self)
-        if name in _data_descriptors(type(self)):
+        if name in data_descriptors(type(self)):
             object.__delattr__(self, name)
             return
         try:
@@ -112,7 +112,7 @@ def _me() -> Any:
         return stand_in
 
 
-def _enter(spaces: Spaces, owner: Any) -> Namespace:
+def enter(spaces: Spaces, owner: Any) -> Namespace:
     space: Namespace = {}
     spaces[owner] = space
     if owner.locals is None:
@@ -121,7 +121,7 @@ def _enter(spaces: Spaces, owner: Any) -> Namespace:
     return space
 
 
-def _forget(owner: Any, spaces: Spaces) -> None:
+def forget(owner: Any, spaces: Spaces) -> None:
     kept = owner.locals
     if kept is not None:
         kept.pop(id(spaces), None)
@@ -133,14 +133,14 @@ def _space(self: local) -> Namespace:
     owner = _me()
     space: Namespace | None = spaces.get(owner)
     if space is None:
-        space = _enter(spaces, owner)
+        space = enter(spaces, owner)
         kind = type(self)
         if kind.__init__ is not object.__init__:
             args, kwargs = _get_arguments(self)
             try:
                 kind.__init__(self, *args, **kwargs)
             except BaseException:
-                _forget(owner, spaces)
+                forget(owner, spaces)
                 raise
     return space
 
@@ -148,7 +148,7 @@ def _space(self: local) -> Namespace:
 _descriptors: Final[dict[type, frozenset[str]]] = {}
 
 
-def _data_descriptors(kind: type) -> frozenset[str]:
+def data_descriptors(kind: type) -> frozenset[str]:
     """The names that ``kind`` itself decides about (slots, properties), whatever a namespace has."""
     names = _descriptors.get(kind)
     if names is None:

@@ -10,7 +10,7 @@ The methods, their arguments and their errors are those of ``_thread.lock`` and 
 """
 
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from greenlet import getcurrent
 
@@ -60,6 +60,9 @@ class _Waitable:
         finally:
             waiters.leave(turn, served)
         return served
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"cannot pickle {_name_of(self)!r} object")
 
     def locked(self) -> bool:
         """Whether anybody holds it."""
@@ -134,9 +137,9 @@ class Lock(_Waitable):
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
+        kind: type[BaseException] | None = None,
+        value: BaseException | None = None,
+        traceback: TracebackType | None = None,
     ) -> None:
         self._native.release()
         if self._waiters:
@@ -265,9 +268,9 @@ class RLock(_Waitable):
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
+        kind: type[BaseException] | None = None,
+        value: BaseException | None = None,
+        traceback: TracebackType | None = None,
     ) -> None:
         try:
             mine = self._owner is per_thread.hub.current
