@@ -44,7 +44,7 @@ def test_it_is_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert err.startswith("Traceback (most recent call last):\n")
     assert "in fail\n    raise ZeroDivisionError(why)\n" in err
     last = err.splitlines()[-1]
-    assert repr(greenlet) in last
+    assert f"at {id(greenlet):#x}: fail('why')>" in last
     assert "test_unhandled.py:" in last.partition("spawned at ")[2]
     assert last.endswith("in test_it_is_printed_once")
 

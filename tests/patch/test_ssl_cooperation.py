@@ -12,7 +12,7 @@ from tests.isolated import run_ok
 PEM = Path(__file__).with_name("localhost.pem")
 
 PRELUDE = """
-import os, socket, ssl, sys, threading, time, warnings
+import gc, os, socket, ssl, sys, threading, time, warnings
 import graftlet, graftlet.patch
 
 warnings.simplefilter("ignore", ResourceWarning)  # the scripts end with sockets open
@@ -64,9 +64,10 @@ def check_hub():
     hub = graftlet.get_hub()
     for watch in list(hub.watches.values()):
         assert not watch.waits(False) and not watch.waits(True) and watch.more is None, watch
-        if watch.tls is not None:
-            assert watch.tls.busy is None and not watch.tls._inside
     assert not hub.ready and not hub.inbox
+    for each in gc.get_objects():
+        if type(each).__name__ == "Tls":
+            assert each._busy is None and not each._inside
     assert hub.deadlines.earliest_wanted() == float("inf")
 
 BIG = b"0123456789abcdef" * (1 << 18)

@@ -115,7 +115,8 @@ class Greenlet(Task):
             name = f"{type(owner).__name__}.{name}"
         shown = [_short_repr(argument) for argument in self.args]
         shown += [f"{key}={_short_repr(argument)}" for key, argument in self.kwargs.items()]
-        return name if self.done else f"{name}({', '.join(shown)})"
+        # An ended one has given up its arguments (but not yet when its failure is reported).
+        return f"{name}({', '.join(shown)})" if shown or not self.done else name
 
     def _is_main(self) -> bool:
         return self.hub is not None and self.hub.main is self
@@ -180,6 +181,20 @@ class Greenlet(Task):
         return f"{code.co_filename}:{_line_at(code, offset)} in {code.co_name}"
 
     # -- Starting
+
+    @classmethod
+    def spawn(cls, /, *args: Any, **kwargs: Any) -> "Greenlet":
+        """Make one with these arguments, and start it."""
+        greenlet = cls(*args, **kwargs)
+        greenlet.start()
+        return greenlet
+
+    @classmethod
+    def spawn_later(cls, seconds: float, /, *args: Any, **kwargs: Any) -> "Greenlet":
+        """Make one with these arguments, and start it after ``seconds``."""
+        greenlet = cls(*args, **kwargs)
+        greenlet.start_later(seconds)
+        return greenlet
 
     def start(self) -> None:
         """Let it run as soon as this greenlet yields. A second call does nothing."""

@@ -56,6 +56,11 @@ class _FileIOType(ABCMeta):
         raw = _opened(_FileIO, *args, **kwargs)
         return FileIO.of(raw) if _os.may_wait(raw.fileno()) else raw
 
+    def __setattr__(cls, name: str, value: Any) -> None:
+        if "_immutable" in vars(cls) and not name.startswith("_abc_"):
+            raise TypeError(f"cannot set {name!r} attribute of immutable type '_io.FileIO'")
+        super().__setattr__(name, value)
+
     def __instancecheck__(cls, instance: Any) -> bool:
         return (
             isinstance(instance, _FileIO) if cls is FileIO else super().__instancecheck__(instance)
@@ -72,6 +77,8 @@ class FileIO(_FileIO, metaclass=_FileIOType):
 
     __slots__ = ("_ahead", "_owner", "_waits")
 
+    #: As the class of C is; a class that derives from it is not.
+    _immutable: Final = True
     #: What has been read already, by a buffer that is no more.
     _ahead: bytes
     _owner: _FileIO | None

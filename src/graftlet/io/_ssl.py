@@ -157,10 +157,13 @@ class Tls:
 
     def gettimeout(self) -> float | None:
         """The time-out that the program gave the socket, seconds."""
+        owner = self.real.owner
+        if owner is None:
+            return 0  # nobody is left who could wait
         if self.stand_in is not None:
-            return _gettimeout(self.real.owner)
+            return _gettimeout(owner)
         with self._guard:
-            return self._timeout if self._inside else _gettimeout(self.real.owner)
+            return self._timeout if self._inside else _gettimeout(owner)
 
     def settimeout(self, timeout: Any) -> None:
         """Give the socket a time-out. C sets the descriptor's mode with it, which must not change."""
@@ -175,9 +178,9 @@ class Tls:
 
     def end(self) -> None:
         """No TLS is spoken any more: the descriptor gets the mode that the time-out stands for."""
-        if self.stand_in is not None:
-            self._state.tls = None
-            owner = self.real.owner
+        self._state.tls = None
+        owner = self.real.owner
+        if self.stand_in is not None and owner.fileno() >= 0:
             _settimeout(owner, _gettimeout(owner))
 
     # -- Operations
@@ -437,9 +440,8 @@ def sendall(self: Socket, data: Any, flags: int = 0) -> None:
 
 def adopt_existing() -> None:
     """Let the sockets on which TLS is spoken already stand on a `Tls`, too."""
-    classes = tuple(_with_subclasses(_SSLSocket))
-    for each in gc.get_referrers(*classes):  # instances refer to their class
-        if isinstance(each, classes):
+    for each in gc.get_referrers(*_with_subclasses(_SSLSocket)):  # instances refer to their class
+        if issubclass(type(each), _SSLSocket):
             real = vars(each).get("_sslobj")
             if isinstance(real, _REAL) and (state := state_of(each)) is not None:
                 each._sslobj = Tls(real, state, None)

@@ -135,26 +135,21 @@ def _ssl() -> list[Change]:
 
     from graftlet.io import _ssl as operations
 
-    methods = {
-        "detach": operations.detach,
-        "sendall": operations.sendall,
-        "setblocking": operations.setblocking,
-        "settimeout": operations.settimeout,
-    }
-    changes = [
-        Change(ssl.SSLSocket, name, method, sweep=False)
-        for name, method in methods.items()
-        if hasattr(ssl.SSLSocket, name)
+    return [
+        Change(ssl.SSLContext, "_wrap_socket", operations.wrap_socket, sweep=False),
+        Change(ssl.SSLSocket, "detach", operations.detach, sweep=False),
+        Change(ssl.SSLSocket, "sendall", operations.sendall, sweep=False),
+        Change(ssl.SSLSocket, "setblocking", operations.setblocking, sweep=False),
+        Change(ssl.SSLSocket, "settimeout", operations.settimeout, sweep=False),
     ]
-    changes.append(Change(ssl.SSLContext, "_wrap_socket", operations.wrap_socket, sweep=False))
-    return changes
 
 
 def _settle_ssl(patched: bool) -> None:
-    """Sockets that were made while patched go on when it is undone."""
-    from graftlet.io._ssl import settle
+    """Connections that exist wait in the hub, too; those made while patched go on afterwards."""
+    from graftlet.io._ssl import adopt_existing
 
-    settle(patched)
+    if patched:
+        adopt_existing()
 
 
 def _dns() -> list[Change]:
@@ -343,7 +338,7 @@ GROUPS: Final = {
         Group("socket", "the methods of socket.socket that block", _socket),
         Group(
             "ssl",
-            "the methods of ssl.SSLSocket that block",
+            "TLS: ssl.SSLSocket, also those that exist already",
             _ssl,
             _settle_ssl,
             needs={"socket": "a TLS socket connects, accepts and closes by the methods of socket"},
