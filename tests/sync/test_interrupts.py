@@ -18,6 +18,7 @@ import pytest
 import graftlet
 from graftlet.event import AsyncResult, Event
 from graftlet.lock import BoundedSemaphore, Condition, Lock, RLock, Semaphore
+from graftlet.pool import Pool
 from graftlet.queue import Channel, LifoQueue, PriorityQueue, Queue, SimpleQueue
 from graftlet.testing import fresh_hub, wait_all_parked
 
@@ -340,3 +341,35 @@ def test_a_condition_has_its_lock_again(make: Callable[[], Any]) -> None:
         assert condition.acquire(False)
 
     at_every_point(wait)
+
+
+def test_a_pools_places() -> None:
+    def spawn(run: Any) -> None:
+        pool = Pool(1)
+        run(lambda: pool.spawn(graftlet.sleep, 1))
+        pool.join()
+        assert pool.free_count() == 1
+
+    def wait_to_spawn(run: Any) -> None:
+        pool = Pool(1)
+        pool.spawn(graftlet.sleep, 1)
+        run(lambda: pool.spawn(graftlet.sleep, 1))
+        pool.join()
+        assert pool.free_count() == 1
+
+    def add(run: Any) -> None:
+        pool = Pool(1)
+        greenlet = graftlet.spawn(graftlet.sleep, 1)
+        run(lambda: pool.add(greenlet))
+        assert pool.free_count() == 1 - len(pool)
+        greenlet.join()
+        assert pool.free_count() == 1
+
+    def call(run: Any) -> None:
+        pool = Pool(1)
+        run(lambda: pool.map(abs, [-1, -2]))
+        pool.join()
+        assert pool.free_count() == 1
+
+    for scenario in (spawn, wait_to_spawn, add, call):
+        at_every_point(scenario)

@@ -183,7 +183,7 @@ class ChannelRace(Race):
         assert set(unknown) <= {self.numbers[putter] for putter in killed}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(actions=ACTIONS, order=st.integers(0, 2**16))
 def test_a_channel_delivers_each_item_once(actions: list[tuple[str, Any]], order: int) -> None:
     ChannelRace(queue.Channel(), actions, order).run()

@@ -254,7 +254,7 @@ ACTIONS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.integers(0, 2), ACTIONS, st.integers(0, 2**16))
 def test_no_token_is_lost_or_made(value: int, actions: list[tuple[str, Any]], order: int) -> None:
     with fresh_hub(seed=order) as hub:

@@ -8,6 +8,7 @@ raised something. So Ctrl-C raises KeyboardInterrupt in main and nowhere else.
 
 # Not ``signal``, which takes longer to import than all of graftlet's core.
 import _signal  # type: ignore[import-not-found] # typeshed has no stubs of it
+import sys
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, Final
@@ -33,7 +34,23 @@ class MainHandler:
         if hub is None:
             self.handler(number, frame)
         else:
-            hub.run_in_main(lambda: self.handler(number, frame))
+            call = _Call(self.handler, number, frame)
+            hub.run_in_main(call)
+            call.frame = None  # if it is made later, the frame is the one in which main waits
+
+
+class _Call:
+    """One call of a handler."""
+
+    __slots__ = ("frame", "handler", "number")
+
+    def __init__(self, handler: Handler, number: int, frame: FrameType | None) -> None:
+        self.handler = handler
+        self.number = number
+        self.frame = frame
+
+    def __call__(self) -> None:
+        self.handler(self.number, self.frame or sys._getframe(1))
 
 
 def wrapped(handler: Any) -> Any:

@@ -57,7 +57,7 @@ class _FileIOType(ABCMeta):
         return FileIO.of(raw) if _os.may_wait(raw.fileno()) else raw
 
     def __setattr__(cls, name: str, value: Any) -> None:
-        if "_immutable" in vars(cls) and not name.startswith("_abc_"):
+        if "_immutable" in vars(cls) and "_abc_impl" in vars(cls):  # it has been made
             raise TypeError(f"cannot set {name!r} attribute of immutable type '_io.FileIO'")
         super().__setattr__(name, value)
 

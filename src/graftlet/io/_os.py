@@ -302,7 +302,8 @@ class OsFunctions(Functions):
                     pass
                 else:
                     done += sent
-                    if not sent or done >= count:
+                    # Linux goes on until all is sent, but not into a pipe.
+                    if not sent or done >= count or stat.S_ISFIFO(_fstat(out_fd).st_mode):
                         return done
                 wait_descriptor(hub, out_fd, WRITE)
         except OSError:
@@ -352,6 +353,7 @@ class OsFunctions(Functions):
 
     def close(self, fd: int) -> None:
         """As ``os.close``; whoever waits for the descriptor is woken."""
+        fd = index(fd)
         hub = hub_or_none()
         if hub is not None:
             if fd in _own_descriptors(hub):
@@ -361,6 +363,7 @@ class OsFunctions(Functions):
 
     def closerange(self, fd_low: int, fd_high: int, /) -> None:
         """As ``os.closerange``; whoever waits for one of the descriptors is woken."""
+        fd_low, fd_high = index(fd_low), index(fd_high)
         hub = hub_or_none()
         if hub is not None:
             for fd in [fd for fd in hub.watches if fd_low <= fd < fd_high]:
@@ -373,6 +376,7 @@ class OsFunctions(Functions):
 
     def dup2(self, fd: int, fd2: int, inheritable: bool = True) -> int:
         """As ``os.dup2``; whoever waits for ``fd2`` is woken."""
+        fd, fd2 = index(fd), index(fd2)
         hub = hub_or_none()
         if hub is not None and fd != fd2:
             if fd2 in _own_descriptors(hub):

@@ -163,12 +163,15 @@ _lookers: Final[dict[tuple[int, int, int], WaitQueue]] = {}
 def _look(call: tuple[int, int, int], turns: WaitQueue) -> None:
     """In a native thread: return when waitid(2) would, without reaping anybody."""
     assert _original.waitid is not None
+    me = _original.get_ident()
+    own_threads.add(me)
     try:
         _original.waitid(*call)
     except OSError:
         pass  # ECHILD, for one: those who asked will meet the same error
     _dismiss(call, turns)
     turns.wake_all()
+    own_threads.discard(me)
 
 
 def _dismiss(call: tuple[int, int, int], turns: WaitQueue) -> None:
@@ -176,7 +179,7 @@ def _dismiss(call: tuple[int, int, int], turns: WaitQueue) -> None:
         del _lookers[call]
 
 
-def _park_for_look(kind: int, number: int, states: int) -> None:
+def _park_for_look(hub: Hub, kind: int, number: int, states: int) -> None:
     """Park until waitid(2) would return for such children."""
     call = (kind, number, states | _WNOWAIT)
     turns = _lookers.get(call)
@@ -188,11 +191,13 @@ def _park_for_look(kind: int, number: int, states: int) -> None:
             _dismiss(call, turns)
             raise
     turn = turns.enter(_Look(kind, number))
+    hub.external += 1
     try:
         # Invariant: the thread takes its queue out of the table before it wakes those who are in it.
         if _lookers.get(call) is turns:
             turn.park()
     finally:
+        hub.external -= 1
         turns.leave(turn, True)
 
 
@@ -237,7 +242,7 @@ def _waited(hub: Hub, kind: int, number: int, states: int, look: Callable[[], An
             if pidfd >= 0:
                 wait_descriptor(hub, pidfd, READ)
             elif _original.waitid is not None:
-                _park_for_look(kind, number, states)
+                _park_for_look(hub, kind, number, states)
             else:  # pragma: no cover - neither Linux nor a BSD
                 sleep_until(hub, hub.clock() + pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)

@@ -101,7 +101,7 @@ class SocketState(Watch):
         self.send = self.shadow.send
         #: Whether a short read proves that the kernel's buffer is empty.
         self.stream = kind == _socket.SOCK_STREAM and family in _INTERNET and proto in _TCP
-        #: While TLS is spoken: what `graftlet.io._ssl` knows of it.
+        #: While TLS is spoken: the stand-in of `graftlet.io._ssl`. Then the descriptor is O_NONBLOCK.
         self.tls: Any = None
         #: Whether the descriptor is known to be in blocking mode.
         self.blocks = False

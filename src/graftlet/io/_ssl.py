@@ -47,7 +47,7 @@ _settimeout: Final = _C.settimeout
 _SSLSocket: Final[Any] = ssl.SSLSocket
 _python_wrap_socket: Final[Any] = ssl.SSLContext._wrap_socket  # type: ignore[attr-defined] # C's
 _python_sendall: Final = _SSLSocket.sendall
-_REAL: Final[Any] = _ssl._SSLSocket
+_REAL: Final[Any] = _ssl._SSLSocket  # type: ignore[attr-defined] # not in the stubs
 
 #: Seconds: over before C has looked at its clock twice, which counts nanoseconds.
 _AT_ONCE: Final = 1e-9
@@ -269,9 +269,7 @@ class Tls:
 
     def do_handshake(self) -> None:
         """``_SSLSocket.do_handshake``."""
-        self._carry_out(
-            self.gettimeout(), self._handshake_expired, None, self.real.do_handshake
-        )
+        self._carry_out(self.gettimeout(), self._handshake_expired, None, self.real.do_handshake)
 
     def _handshake_expired(self, _writing: bool) -> None:
         # The text names a line of _ssl.c, which only C knows. One more try, and it says it.
@@ -440,14 +438,16 @@ def sendall(self: Socket, data: Any, flags: int = 0) -> None:
 
 def adopt_existing() -> None:
     """Let the sockets on which TLS is spoken already stand on a `Tls`, too."""
-    for each in gc.get_referrers(*_with_subclasses(_SSLSocket)):  # instances refer to their class
+    # Instances refer to their class.
+    holders: list[Any] = gc.get_referrers(*_with_subclasses(_SSLSocket))
+    for each in holders:
         if issubclass(type(each), _SSLSocket):
             real = vars(each).get("_sslobj")
             if isinstance(real, _REAL) and (state := state_of(each)) is not None:
                 each._sslobj = Tls(real, state, None)
 
 
-def _with_subclasses(kind: type) -> Iterator[type]:
+def _with_subclasses(kind: Any) -> Iterator[Any]:
     yield kind
     for each in kind.__subclasses__():
         yield from _with_subclasses(each)

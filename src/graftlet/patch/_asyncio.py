@@ -23,13 +23,25 @@ from graftlet.io._builtin import builtin
 class RunningLoop(Carried):
     """The running loop of one ``_asyncio`` module, and what depends on it."""
 
-    __slots__ = ("_get", "_set", "_swap_task")
+    __slots__ = ("_get", "_set", "_swap_task", "module", "stand_in")
 
     def __init__(self, module: Any) -> None:
+        self.module = module
         self._get = module._get_running_loop
         self._set = module._set_running_loop
         # Before 3.14 the current tasks are in a dict, by loop: nobody is in the others' way.
-        self._swap_task = module._swap_current_task if sys.version_info >= (3, 14) else None
+        self._swap_task: Any = module._swap_current_task if sys.version_info >= (3, 14) else None
+
+        def _set_running_loop(_self: Any, loop: Any, /) -> None:
+            """Set the running event loop.
+
+            This is a low-level function intended to be used by event loops.
+            This function is thread-specific.
+            """
+            self.set(loop)
+
+        #: What takes the place of the function of that name.
+        self.stand_in = builtin("_asyncio", _set_running_loop)
 
     def set(self, loop: Any) -> None:
         """As ``asyncio._set_running_loop``."""
@@ -68,28 +80,17 @@ class RunningLoop(Carried):
             sys.set_coroutine_origin_tracking_depth(depth)
 
 
-#: For each ``_asyncio`` module that has been seen: its running loop and what stands for its function.
-_known: Final[list[tuple[Any, RunningLoop, Any]]] = []
+#: For each ``_asyncio`` module that has been seen.
+_known: Final[list[RunningLoop]] = []
 
 
 def stand_in(module: Any) -> Any:
     """What takes the place of ``_set_running_loop`` in an ``_asyncio`` module: always the same object."""
-    for known, _, function in _known:
-        if known is module:
-            return function
-    running = RunningLoop(module)
-
-    def _set_running_loop(_self: Any, loop: Any, /) -> None:
-        """Set the running event loop.
-
-        This is a low-level function intended to be used by event loops.
-        This function is thread-specific.
-        """
-        running.set(loop)
-
-    function = builtin("_asyncio", _set_running_loop)
-    _known.append((module, running, function))
-    return function
+    running = next((known for known in _known if known.module is module), None)
+    if running is None:
+        running = RunningLoop(module)
+        _known.append(running)
+    return running.stand_in
 
 
 def settle(patched: bool) -> None:
@@ -108,5 +109,5 @@ def _make_hub() -> Hub:
 
 
 def _adopt(hub: Hub) -> None:
-    for _, running, _ in _known:
+    for running in _known:
         running.adopt(hub)

@@ -81,7 +81,7 @@ def on_import(names: Iterable[str], listener: Listener) -> None:
         if listener not in listeners:
             listeners.append(listener)
     if _listeners and _finder not in sys.meta_path:
-        sys.meta_path.insert(0, _finder)  # type: ignore[arg-type] # the protocol wants types nobody checks
+        sys.meta_path.insert(0, _finder)
 
 
 def no_longer(listener: Listener) -> None:
@@ -93,4 +93,4 @@ def no_longer(listener: Listener) -> None:
         else:
             del _listeners[name]
     if not _listeners and _finder in sys.meta_path:
-        sys.meta_path.remove(_finder)  # type: ignore[arg-type] # as above
+        sys.meta_path.remove(_finder)

@@ -33,6 +33,14 @@ class SignalFunctions(Functions):
         """As ``_signal.getsignal``."""
         return _signals.unwrapped(_signals.installed(number))
 
+    def set_wakeup_fd(self, fd: int, /, *, warn_on_full_buffer: bool = True) -> int:
+        """As ``signal.set_wakeup_fd``: only for the main greenlet."""
+        if isinstance(getcurrent(), ThreadGreenlet):
+            raise ValueError(  # noqa: TRY004 - it is not the type of an argument
+                "set_wakeup_fd only works in main thread of the main interpreter"
+            )
+        return int(native_set_wakeup_fd(fd, warn_on_full_buffer=warn_on_full_buffer))
+
     def sigwait(self, sigset: Any, /) -> int:
         """As ``signal.sigwait``; other greenlets run meanwhile."""
         if blocking_hub() is None:
@@ -76,6 +84,7 @@ def _await_signal(sigset: Any, deadline: float) -> Any:
 
 
 a_signal: Final = Reason("a signal")
+native_set_wakeup_fd: Final = _signal.set_wakeup_fd
 native_sigwait: Final[Any] = getattr(_signal, "sigwait", None)
 native_sigwaitinfo: Final[Any] = getattr(_signal, "sigwaitinfo", None)
 native_sigtimedwait: Final[Any] = getattr(_signal, "sigtimedwait", None)

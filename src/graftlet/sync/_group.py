@@ -32,16 +32,16 @@ class Group:
     A greenlet that has ended is no member any more.
     """
 
-    __slots__ = ("__weakref__", "_emptied", "_end", "_feeders", "_places", "dying", "greenlets")
+    __slots__ = ("__weakref__", "_dying", "_emptied", "_end", "_feeders", "_members", "_places")
 
     #: What `spawn` makes; must be a subclass of `Greenlet`.
     greenlet_class: ClassVar[type[Greenlet]] = Greenlet
 
     def __init__(self, greenlets: Iterable[Greenlet] = ()) -> None:
-        #: The members.
-        self.greenlets: set[Greenlet] = set()
-        #: Those that have been killed and have not ended yet.
-        self.dying: set[Greenlet] = set()
+        # Both are sets, really. But only a dict has a single step that adds and says whether it did.
+        self._members: dict[Greenlet, object] = {}
+        #: The members that have been killed and have not ended yet.
+        self._dying: dict[Greenlet, object] = {}
         #: A token for each free place; None: there are as many as needed.
         self._places: Semaphore | None = None
         self._emptied = WaitQueue()
@@ -56,36 +56,44 @@ class Group:
 
     # -- Members
 
+    @property
+    def greenlets(self) -> set[Greenlet]:
+        """The members of now."""
+        return set(self._members)
+
     def __len__(self) -> int:
-        return len(self.greenlets)
+        return len(self._members)
 
     def __bool__(self) -> bool:
         return True  # it is a group, also if it is empty
 
     def __contains__(self, greenlet: object) -> bool:
-        return greenlet in self.greenlets
+        return greenlet in self._members
 
     def __iter__(self) -> Iterator[Greenlet]:
-        return iter(list(self.greenlets))
+        return iter(list(self._members))
 
     def add(self, greenlet: Greenlet) -> None:
         """Make ``greenlet``, started or not, a member; waits while a pool is full."""
-        members = self.greenlets
-        if greenlet in members or greenlet.ready():
+        if greenlet in self._members or greenlet.ready():
             return
         places = self._places
+        mine = object()
         if places is not None:
             places.acquire()
-            if greenlet in members:  # somebody else was faster
-                places.release()
-                return
         try:
-            members.add(greenlet)
-            greenlet.rawlink(self._discard)
+            is_new = self._members.setdefault(greenlet, mine) is mine
+            if is_new:
+                greenlet.rawlink(self._discard)
         except BaseException:
-            self.discard(greenlet)
+            if self._members.get(greenlet) is mine:
+                self.discard(greenlet)
+            elif places is not None:
+                places.release()
             raise
-        if greenlet.ready():  # while it waited for room
+        if not is_new and places is not None:  # somebody else was faster
+            places.release()
+        if greenlet.ready():  # it has ended while there was no room
             self._discard(greenlet)
 
     def discard(self, greenlet: Greenlet) -> None:
@@ -95,34 +103,31 @@ class Group:
 
     def _discard(self, greenlet: Greenlet) -> None:
         try:
-            self.greenlets.remove(greenlet)
+            del self._members[greenlet]
         except KeyError:
             return
-        if self.dying:
-            self.dying.discard(greenlet)
         if self._places is not None:
             self._places.release()
-        if not self.greenlets and self._emptied._turns:
+        if self._dying:
+            self._dying.pop(greenlet, None)
+        if not self._members and self._emptied._turns:
             self._emptied.wake_all()
 
-    def _admit(self, greenlet: Greenlet) -> None:
-        """`add`, for one that nobody else knows yet."""
-        if self._places is not None:
-            self._places.acquire()
-        self._enrol(greenlet)
-
-    def _enrol(self, greenlet: Greenlet) -> None:
-        """The place is taken."""
+    def _take_in(self, greenlet: Greenlet, block: bool = True) -> bool:
+        """`start`, for one that nobody else knows yet; False if there is no room and it must not wait."""
+        if self._places is not None and not self._places.acquire(block):
+            return False
         try:
+            self._members[greenlet] = None
             if greenlet._links is None:
                 greenlet._links = [self._end]
             else:
                 greenlet._links.insert(0, self._end)
-            self.greenlets.add(greenlet)
+            greenlet.start()
         except BaseException:
-            self.greenlets.add(greenlet)
             self.discard(greenlet)
             raise
+        return True
 
     # -- Room
 
@@ -139,12 +144,7 @@ class Group:
         Returns: whether there is room.
         """
         places = self._places
-        if places is None or places._tokens:
-            return True
-        if not places.acquire(timeout=timeout):
-            return False
-        places.release()
-        return True
+        return places is None or bool(places._tokens) or places._wait(timeout, keep=False)
 
     # -- Spawning
 
@@ -156,40 +156,29 @@ class Group:
     def spawn(self, function: Function, /, *args: Any, **kwargs: Any) -> Greenlet:
         """As `graftlet.spawn`, as a member; waits while a pool is full."""
         greenlet = self.greenlet_class(function, *args, **kwargs)
-        self._admit(greenlet)
-        greenlet.start()
+        self._take_in(greenlet)
         return greenlet
 
     def spawn_link(self, function: Function, /, *args: Any, **kwargs: Any) -> Greenlet:
         """As `graftlet.spawn_link`, as a member; waits while a pool is full."""
         greenlet = self.greenlet_class(function, *args, **kwargs)
-        self._admit(greenlet)
         greenlet.link()
-        greenlet.start()
+        self._take_in(greenlet)
         return greenlet
 
     def spawn_link_value(self, function: Function, /, *args: Any, **kwargs: Any) -> Greenlet:
         """As `graftlet.spawn_link_value`, as a member; waits while a pool is full."""
         greenlet = self.greenlet_class(function, *args, **kwargs)
-        self._admit(greenlet)
         greenlet.link_value()
-        greenlet.start()
+        self._take_in(greenlet)
         return greenlet
 
     def spawn_link_exception(self, function: Function, /, *args: Any, **kwargs: Any) -> Greenlet:
         """As `graftlet.spawn_link_exception`, as a member; waits while a pool is full."""
         greenlet = self.greenlet_class(function, *args, **kwargs)
-        self._admit(greenlet)
         greenlet.link_exception()
-        greenlet.start()
+        self._take_in(greenlet)
         return greenlet
-
-    def _ask(self, function: Function, args: Arguments, kwargs: dict[str, Any]) -> Answer:
-        """Spawn a call whose outcome the caller takes."""
-        answer = Answer(function, *args, **kwargs)
-        self._admit(answer)
-        answer.start()
-        return answer
 
     # -- Waiting
 
@@ -202,19 +191,19 @@ class Group:
 
         Returns: whether the group is empty.
         """
-        members = list(self.greenlets) if raise_error else []
+        members = list(self._members) if raise_error else []
         self._join(deadline_after(timeout))
         for greenlet in members:
             if greenlet.exception is not None:
                 greenlet.get()
-        return not self.greenlets
+        return not self._members
 
     def _join(self, deadline: float) -> None:
         emptied = self._emptied
         turn = Turn(self)
         try:
             emptied._turns[turn] = None
-            while self.greenlets:
+            while self._members:
                 if turn.notified:
                     emptied.enter_again(turn)
                 elif not turn.park(deadline):
@@ -245,7 +234,7 @@ class Group:
         for feeder in list(self._feeders):
             feeder.kill()
         current = get_hub().current
-        while members := list(self.greenlets):
+        while members := list(self._members):
             for greenlet in members:
                 if greenlet is not current:
                     self._kill(greenlet, exception)
@@ -277,18 +266,18 @@ class Group:
             TypeError: ``exception`` is no exception.
         """
         exception_from(exception)
-        if greenlet in self.greenlets:
+        if greenlet in self._members:
             self._kill(greenlet, exception)
             if block:
                 greenlet.join(timeout)
 
     def _kill(self, greenlet: Greenlet, exception: Thrown) -> None:
         """Once each: a second kill would interrupt what the first one has it clean up."""
-        if greenlet not in self.dying:
-            self.dying.add(greenlet)
+        mine = object()
+        if self._dying.setdefault(greenlet, mine) is mine:
             greenlet.kill(exception)
-            if greenlet not in self.greenlets:  # it had not begun, or runs in another thread
-                self.dying.discard(greenlet)
+            if greenlet not in self._members:  # it had not begun, or runs in another thread
+                self._dying.pop(greenlet, None)
 
     # -- Calls
 
@@ -298,10 +287,11 @@ class Group:
         """Return ``function(*args, **kwds)``, called by a member (by this greenlet, if it is one)."""
         args = () if args is None else args
         kwds = {} if kwds is None else kwds
-        if get_hub().current in self.greenlets:
+        if get_hub().current in self._members:
             return function(*args, **kwds)
-        answer = self._ask(function, args, kwds)
+        answer = Answer(function, *args, **kwds)
         try:
+            self._take_in(answer)
             return answer.get()
         finally:
             answer.forget()
@@ -331,13 +321,11 @@ class Group:
         ``callback`` must not block. It isn't called if ``function`` fails.
         """
         greenlet = self.greenlet_class(function, *(args or ()), **(kwds or {}))
-        if self._places is None or self._places.acquire(False):
-            self._enrol(greenlet)
-            if callback is not None:
-                greenlet.link_value(lambda ended: callback(ended.value))
-        else:
+        if callback is not None:
+            greenlet.link_value(lambda ended: callback(ended.value))
+        if not self._take_in(greenlet, block=False):
             greenlet = Greenlet(self.apply_cb, function, args, kwds, callback)
-        greenlet.start()
+            greenlet.start()
         return greenlet
 
     def map(self, function: Function, iterable: Iterable[Any]) -> list[Any]:
@@ -354,7 +342,9 @@ class Group:
                     item = next(items)
                 except StopIteration:
                     break
-                answers.append(self._ask(function, (item,), {}))
+                answer = Answer(function, item)
+                answers.append(answer)
+                self._take_in(answer)
             return [answer.get() for answer in answers]
         finally:
             for answer in answers:

@@ -31,6 +31,7 @@ class _Feed:
         "_group",
         "answers",
         "begun",
+        "dropped",
         "ended",
         "error",
         "in_order",
@@ -50,6 +51,8 @@ class _Feed:
         self.begun: set[Answer] = set()
         #: Whether nothing more will begin.
         self.ended = False
+        #: Whether nobody will take anything any more.
+        self.dropped = False
         #: What the input raised.
         self.error: BaseException | None = None
         self.takers = WaitQueue()
@@ -83,15 +86,16 @@ class _Feed:
         self.takers.wake_all()
 
     def _begin(self, answer: Answer) -> None:
+        if self.dropped:
+            answer.forget()
         if not self.in_order:
             answer.link(self._arrived)
             self.begun.add(answer)
         try:
-            self._group._admit(answer)
+            self._group._take_in(answer)
         except BaseException:
             self.begun.discard(answer)
             raise
-        answer.start()
         answer._site = self.site
         if self.in_order:
             self.answers.append(answer)
@@ -140,10 +144,10 @@ class _Feed:
             if not self.answers and not self.over():
                 turn.park()
         except BaseException:
+            turns.pop(turn, None)
             self._pass_on()
             raise
-        finally:
-            turns.pop(turn, None)
+        turns.pop(turn, None)
 
     def _pass_on(self) -> None:
         """Whoever leaves wakes the next one if there may be something for it."""
@@ -203,6 +207,7 @@ class IMapUnordered(Iterator[Any]):
         feed = getattr(self, "_feed", None)
         if feed is None:
             return  # __init__ has raised
+        feed.dropped = True
         if feed.room is not None:
             self._feeder.kill()  # nobody will make room again
         for answer in [*feed.answers, *feed.begun]:

@@ -2,8 +2,8 @@
 
 Rule: a lock is a native lock first. ``acquire`` tries the C lock, and only if that fails it enters the
 wait queue, *tries again*, and parks. ``release`` releases the C lock and then wakes one waiter, who
-tries again: the lock is never handed over, so it can't get lost with a greenlet that is killed in the
-same instant. An acquire that was asked not to block never switches: finalizers rely on it.
+tries again. A waiter that comes too late is given the lock by the next release (the C lock stays locked
+for it); if it is killed in the same instant it gives the lock on. An acquire that was asked not to block never switches: finalizers rely on it.
 
 The methods, their arguments and their errors are those of ``_thread.lock`` and ``_thread.RLock``
 (Modules/_threadmodule.c), for these classes take their place.
@@ -32,11 +32,13 @@ def _check(blocking: bool, timeout: float) -> None:
 class _Waitable:
     """A native lock and the queue of those who wait for it."""
 
-    __slots__ = ("__weakref__", "_native", "_waiters")
+    __slots__ = ("__weakref__", "_late", "_native", "_waiters")
 
     def __init__(self) -> None:
         self._native = _allocate_lock()
         self._waiters: WaitQueue | None = None  # most locks are never contended
+        #: Those who were woken and found the lock taken again: the next release hands it to them.
+        self._late: WaitQueue | None = None
 
     def _wait(self, timeout: float) -> bool:
         """Acquire the native lock, parking as often as need be; False after ``timeout`` seconds."""
@@ -54,12 +56,39 @@ class _Waitable:
             while not (served := native.acquire(False)):
                 if not turn.park(deadline):
                     break
-                if served := native.acquire(False):
-                    break
-                waiters.enter_again(turn)
+                if not (served := native.acquire(False)):
+                    served = self._wait_for_hand_over(deadline)
+                break
         finally:
             waiters.leave(turn, served)
         return served
+
+    def _wait_for_hand_over(self, deadline: float) -> bool:
+        """Woken once, and too late: wait to be given the lock itself.
+
+        Otherwise a greenlet that releases a lock and takes it again before it yields would starve all
+        others. Who hands over leaves the native lock locked, and takes the turn out of the queue.
+        """
+        late = self._late
+        if late is None:
+            with _making:
+                late = self._late = self._late or WaitQueue()
+        turn = late.enter(self)
+        try:
+            served = self._native.acquire(False) or turn.park(deadline)
+        except BaseException:
+            if late.leave(turn, served=True):
+                self._free()  # given to one who was killed in the same instant
+            raise
+        return late.leave(turn, served=True) or served
+
+    def _free(self) -> None:
+        """Hand the lock over, or free it and wake one who waits."""
+        if self._late and self._late.wake_one():
+            return
+        self._native.release()
+        if self._waiters:
+            self._waiters.wake_one()
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"cannot pickle {_name_of(self)!r} object")
@@ -80,7 +109,7 @@ class Lock(_Waitable):
     def __init__(self) -> None:
         # As in _Waitable, unrolled: locks are made by the thousand.
         self._native = _allocate_lock()
-        self._waiters = None
+        self._waiters = self._late = None
         #: The (raw) greenlet that took it last: for the deadlock report only.
         self._taker: Any = None
 
@@ -96,7 +125,7 @@ class Lock(_Waitable):
 
     def give_back(self, native: Any) -> bool:
         """Undo `of`; False if ``native`` can't have this one's state."""
-        return native is self._native and not self._waiters
+        return native is self._native and not self._waiters and not self._late
 
     def __repr__(self) -> str:
         return f"<{self._state()} {_name_of(self)} object at {id(self):#x}>"
@@ -120,19 +149,28 @@ class Lock(_Waitable):
         if timeout != -1:
             _check(blocking, timeout)
         if self._native.acquire(False) or (blocking and self._wait(timeout)):
-            self._taker = getcurrent()
+            try:
+                self._taker = getcurrent()
+            except RuntimeError:
+                pass  # finalizers that run at the interpreter's very end: there are no greenlets then
             return True
         return False
 
     def release(self) -> None:
         """Free the lock; whoever holds it (RuntimeError if nobody does)."""
+        if self._late:
+            self._free()
+            return
         self._native.release()
         if self._waiters:
             self._waiters.wake_one()
 
     def __enter__(self) -> bool:
         if self._native.acquire(False) or self._wait(-1):
-            self._taker = getcurrent()
+            try:
+                self._taker = getcurrent()
+            except RuntimeError:
+                pass  # as in `acquire`
         return True
 
     def __exit__(
@@ -141,6 +179,10 @@ class Lock(_Waitable):
         value: BaseException | None = None,
         traceback: TracebackType | None = None,
     ) -> None:
+        # `release`, unrolled (benchmarks, lock).
+        if self._late:
+            self._free()
+            return
         self._native.release()
         if self._waiters:
             self._waiters.wake_one()
@@ -152,7 +194,7 @@ class Lock(_Waitable):
     def _at_fork_reinit(self) -> None:
         """In the child of a fork: free, and nobody waits."""
         self._native = _allocate_lock()
-        self._waiters = None
+        self._waiters = self._late = None
 
 
 class RLock(_Waitable):
@@ -163,7 +205,7 @@ class RLock(_Waitable):
     def __init__(self, *_args: Any, **_kwargs: Any) -> None:
         # C's RLock takes any arguments and ignores them (a DeprecationWarning since 3.14).
         self._native = _allocate_lock()
-        self._waiters = None
+        self._waiters = self._late = None
         # Invariant: written only by who holds the native lock. A Task, or a native thread's ident.
         self._owner: Any = None
         self._count = 0
@@ -186,7 +228,7 @@ class RLock(_Waitable):
 
     def give_back(self, native: Any) -> bool:
         """Undo `of`; False if ``native`` can't have this one's state."""
-        if self._waiters or (self._count and not self._is_owned()):
+        if self._waiters or self._late or (self._count and not self._is_owned()):
             return False
         for _ in range(self._count):
             native.acquire()
@@ -262,9 +304,7 @@ class RLock(_Waitable):
             return
         self._count = 0
         self._owner = None
-        self._native.release()
-        if self._waiters:
-            self._waiters.wake_one()
+        self._free()
 
     def __exit__(
         self,
@@ -279,9 +319,7 @@ class RLock(_Waitable):
         if mine and self._count == 1:
             self._count = 0
             self._owner = None
-            self._native.release()
-            if self._waiters:
-                self._waiters.wake_one()
+            self._free()
         else:
             self.release()
 
@@ -296,9 +334,7 @@ class RLock(_Waitable):
         saved = (self._count, self._owner)
         self._count = 0
         self._owner = None
-        self._native.release()
-        if self._waiters:
-            self._waiters.wake_one()
+        self._free()
         return saved
 
     def _acquire_restore(self, saved: tuple[int, Any]) -> None:
@@ -312,7 +348,7 @@ class RLock(_Waitable):
     def _at_fork_reinit(self) -> None:
         """In the child of a fork: free, and nobody waits."""
         self._native = _allocate_lock()
-        self._waiters = None
+        self._waiters = self._late = None
         self._owner = None
         self._count = 0
 

@@ -178,7 +178,8 @@ class Semaphore:
             if not alive:
                 self._tokens.append(None)
 
-    def _wait(self, timeout: float | None) -> bool:
+    def _wait(self, timeout: float | None, keep: bool = True) -> bool:
+        """Wait for a token; without ``keep`` it is only had for a moment."""
         if timeout is not None and timeout <= 0:
             return False
         deadline = deadline_after(timeout)
@@ -195,16 +196,20 @@ class Semaphore:
                 del turns[turn]
             except KeyError:
                 handed = True
-            served = True
+            entered = False
+            served = keep
         finally:
-            if not served and entered:
-                try:
-                    del turns[turn]
-                except KeyError:
-                    handed = True
+            if not served:
+                if entered:
+                    try:
+                        del turns[turn]
+                    except KeyError:
+                        handed = True
                 if surplus := taken + handed:
-                    self._put_back(surplus)
-        if taken and handed:
+                    self._tokens += _ONE * surplus
+                    if turns:
+                        self._share()
+        if served and taken and handed:
             self._put_back(1)
         return taken or handed
 
