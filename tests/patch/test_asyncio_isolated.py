@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from tests.isolated import run, run_ok
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NO_LOOP = """
 import asyncio
@@ -217,6 +222,57 @@ def test_interrupt_from_the_terminal(order: str) -> None:
     assert outcome.status == -2, outcome
     assert outcome.out == "cancelled\n"
     assert outcome.err.rstrip().endswith("KeyboardInterrupt"), outcome.err
+
+
+UVLOOP = """
+import asyncio
+
+class Loop(asyncio.AbstractEventLoop):
+    'Waits in C.'
+
+def new_event_loop():
+    return Loop()
+
+def run(main, *, loop_factory=new_event_loop):
+    loop = loop_factory()
+    try:
+        assert isinstance(loop, Loop)
+        return loop.run_until_complete(main)
+    finally:
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
+"""
+
+
+@pytest.mark.parametrize("order", ["first", "last"])
+def test_uvloop_lets_other_greenlets_run(order: str, tmp_path: Path) -> None:
+    """Shown on a module of the same shape whose loop can't run at all."""
+    tmp_path.joinpath("uvloop.py").write_text(UVLOOP)
+    out = run_ok(
+        """
+        import sys
+        sys.path.insert(0, sys.argv[2])
+        if sys.argv[1] == "last":
+            import uvloop
+            from uvloop import Loop
+        import graftlet
+        graftlet.patch_all()
+        import asyncio
+        import uvloop
+        from uvloop import Loop
+
+        async def main():
+            return await asyncio.to_thread(pow, 2, 5), type(asyncio.get_running_loop()) is Loop
+
+        print(*uvloop.run(main()), Loop)
+        graftlet.unpatch_all()
+        print(uvloop.Loop.__doc__, Loop is uvloop.Loop)
+        """,
+        order,
+        str(tmp_path),
+    )
+    # What was taken meanwhile goes back, too.
+    assert out == "32 True <class 'uvloop.Loop'>\nWaits in C. True\n"
 
 
 def test_without_the_accelerator() -> None:

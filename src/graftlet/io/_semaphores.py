@@ -2,15 +2,15 @@
 
 Rules:
 
-* *The semaphore stays the kernel's* (sem_overview(7)). ``acquire`` tries it without blocking; only if that
-  fails it enters the wait queue, tries again, and parks. ``release`` posts it, and then wakes one who waits
-  in this process, too.
-* *Nobody can poll a semaphore*, so while greenlets wait for one, one native thread (the *watcher*) does, for
-  all of them. What it gets it leaves in `SemLock._gifts` and wakes the first of them. A gift that nobody
-  waits for (killed, timed out) goes back to the semaphore: none is ever lost.
+* *The semaphore stays the kernel's* (sem_overview(7)). ``acquire`` tries it without blocking. Nobody can poll
+  a semaphore, so if that fails a native thread waits for it, with the very deadline: whether the semaphore
+  came in time only the kernel can tell (``multiprocessing.Condition`` counts on it).
+* *One native thread for each semaphore*, however many greenlets wait: all but the first wait for their turn.
+* *A semaphore is for a greenlet that waits for it.* If that has been killed when its native thread gets the
+  semaphore at last, it is released again.
 * *The owner is a greenlet.* The C code goes by native threads, so a recursive lock has a plain semaphore
   inside, and its owner and depth are kept here. One that existed before patching and has no name can't be
-  opened a second time: then the native object is recursive, and the watcher only looks whether it is free.
+  opened a second time: then the native object is recursive, and the thread only looks whether it is free.
 
 The methods, arguments and errors are those of Modules/_multiprocessing/semaphore.c.
 """
@@ -24,20 +24,19 @@ from weakref import WeakSet
 from graftlet.core import _original
 from graftlet.core._current import blocking_hub
 from graftlet.core._deadlines import INFINITY
-from graftlet.core._deadlock import own_threads
 from graftlet.core._hub import Hub
-from graftlet.core._waitqueue import Turn, WaitQueue, deadline_after
+from graftlet.core._waitqueue import LONGEST_NATIVE_WAIT
+from graftlet.io._process import NativeCall
+from graftlet.sync._lock import Lock
 
 # Values of ``kind`` (enum in semaphore.c).
 RECURSIVE_MUTEX: Final = 0
 SEMAPHORE: Final = 1
 
-#: A watcher whom nobody needs any more finds that out after so many seconds at most.
+#: A native thread whose greenlet has left finds that out after so many seconds at most.
 PATIENCE: Final = 0.25
-#: Seconds between two tries where no native thread can be started.
-_PAUSE: Final = 0.01
 
-#: Those that a greenlet ever had to wait for: they may have a watcher, gifts, and others who wait.
+#: Those that somebody ever had to wait for.
 _contended: Final[WeakSet["SemLock"]] = WeakSet()
 
 
@@ -47,13 +46,11 @@ class SemLock:
     __slots__ = (
         "__weakref__",
         "_depth",
-        "_gifts",
+        "_front",
         "_looks_only",
         "_native",
         "_owner",
         "_recursive",
-        "_waiters",
-        "_watcher",
     )
 
     SEM_VALUE_MAX: Final[int] = 0 if _original.SemLock is None else _original.SemLock.SEM_VALUE_MAX
@@ -101,7 +98,7 @@ class SemLock:
 
     def give_back(self, native: Any) -> bool:
         """Undo `of`; False if ``native`` can't have this one's state."""
-        if self._waiters or self._gifts or (self._depth and not self._looks_only):
+        if self._front.locked() or (self._depth and not self._looks_only):
             return False
         for _ in range(self._depth - 1):
             native.acquire(False)
@@ -110,17 +107,14 @@ class SemLock:
     def _work_on(self, native: Any, kind: int) -> None:
         self._native = native
         self._recursive = kind == RECURSIVE_MUTEX
-        #: Whether the watcher must not keep what it acquires: it would own it.
+        #: Whether the native thread must not keep what it acquires: it would own it.
         self._looks_only = bool(native.kind == RECURSIVE_MUTEX)
         # Who acquired it last, as ``threading.get_ident`` says; and of a recursive lock how often.
         # Invariant (recursive): written only by who has the semaphore.
         self._owner = 0
         self._depth = 0
-        self._waiters = WaitQueue()
-        #: One item for each time that the watcher has acquired it for whoever comes first.
-        self._gifts: list[None] = []
-        #: The watcher: who may start one takes it; the watcher gives it back.
-        self._watcher = _original.allocate_lock()
+        #: Who waits for the semaphore itself; the others wait for this.
+        self._front = Lock()
 
     # -- What C has as members
 
@@ -157,7 +151,7 @@ class SemLock:
         Returns: whether it was acquired.
         """
         me = _me()
-        if self._recursive and self._owner == me and self._depth:
+        if self._recursive and self._depth and self._owner == me:
             self._depth += 1
             return True
         if self._try(timeout) or (block and self._wait(timeout)):
@@ -195,132 +189,111 @@ class SemLock:
             self._depth = 0
             self._owner = 0
         self._native.release()
-        if self._waiters:
-            self._waiters.wake_one()
+        if self._owner and self._native._count() <= 0:
+            self._owner = 0
 
     def _try(self, timeout: float | None = None) -> bool:
         """Acquire the semaphore if that can be done without waiting."""
-        if self._gifts:
-            try:
-                self._gifts.pop()
-            except IndexError:
-                pass  # another thread was faster
-            else:
-                return True
         if self._looks_only and self._native._count():
             return False  # C would take all greenlets of a thread for one owner
-        return bool(self._native.acquire(False, timeout))
+        return bool(self._native.acquire(False, timeout))  # checks the argument
 
     def _wait(self, timeout: float | None) -> bool:
         """Acquire the semaphore, parking as often as need be; False after ``timeout`` seconds."""
-        deadline = INFINITY
-        if timeout is not None:
-            if (seconds := float(timeout)) <= 0:
+        if timeout is None:
+            deadline = INFINITY
+            self._front.acquire()
+        else:
+            if (left := float(timeout)) <= 0:
                 return False
-            deadline = deadline_after(seconds)
+            deadline = _original.monotonic() + left
+            if not self._front.acquire(timeout=min(left, LONGEST_NATIVE_WAIT)):
+                return False
         _contended.add(self)
         hub = blocking_hub()
-        turn = self._waiters.enter(self)
-        if hub is not None:
-            hub.external += 1  # another process may release it
-        served = False
         try:
-            while not (served := self._try()):
-                if not self._park(hub, turn, deadline):
+            while not self._try():
+                if hub is None:
+                    if not _acquire(self._native, self._looks_only, deadline):
+                        return False
+                elif not _Acquiring(hub, self._native, self._looks_only, deadline).outcome():
+                    return False
+                if not self._looks_only:
                     break
-                if served := self._try():
-                    break
-                self._waiters.enter_again(turn)
         finally:
-            if hub is not None:
-                hub.external -= 1
-            self._waiters.leave(turn, served)
-            self._return_gifts()
-            if self._waiters:
-                self._start_watcher()  # the one that served us has ended
-        return served
-
-    def _park(self, hub: Hub | None, turn: Turn, deadline: float) -> bool:
-        if self._start_watcher():
-            return turn.park(deadline)
-        again = (_original.monotonic() if hub is None else hub.clock()) + _PAUSE
-        return turn.park(min(deadline, again)) or again < deadline
-
-    # -- The watcher
-
-    def _start_watcher(self) -> bool:
-        """See to it that there is a watcher; False if there can't be one."""
-        watcher = self._watcher
-        if watcher.acquire(False):
-            try:
-                _original.start_new_thread(self._watch, (watcher,))
-            except RuntimeError:  # no more threads, or the interpreter is ending
-                watcher.release()
-                return False
+            self._front.release()
         return True
-
-    def _watch(self, watcher: Any) -> None:
-        """In the native thread: acquire it once for those who wait, as long as anybody does."""
-        me = _original.get_ident()
-        own_threads.add(me)
-        try:
-            while self._waiters:
-                if self._native.acquire(True, PATIENCE):
-                    if self._looks_only:
-                        self._native.release()
-                    else:
-                        self._gifts.append(None)
-                    break
-        except OSError:
-            pass  # those who wait will meet the same error
-        finally:
-            # Invariant: first the gift, then the end, then the waking: who is woken and finds no gift
-            # can start a watcher again.
-            watcher.release()
-            self._waiters.wake_one()
-            self._return_gifts()
-            own_threads.discard(me)  # another thread may get this ident
-
-    def _return_gifts(self) -> None:
-        """Whoever leaves the queue, or brings a gift, looks whether there is one that nobody wants."""
-        while self._gifts and not self._waiters:
-            try:
-                self._gifts.pop()
-            except IndexError:
-                return
-            with contextlib.suppress(ValueError):  # released too often meanwhile: it is not missing
-                self._native.release()
 
     # -- What multiprocessing.synchronize asks for
 
     def _count(self) -> int:
         """How often this process has acquired it and not released."""
-        return self._depth if self._recursive else int(self._native._count()) - len(self._gifts)
+        return self._depth if self._recursive else int(self._native._count())
 
     def _is_mine(self) -> bool:
         """Whether the current greenlet is the one that acquired it last, and it is not released."""
-        return self._count() > 0 and bool(self._owner == _me())
+        return self._count() > 0 and self._owner == _me()
 
     def _get_value(self) -> int:
         """The semaphore's value."""
-        return int(self._native._get_value()) + len(self._gifts)
+        return int(self._native._get_value())
 
     def _is_zero(self) -> bool:
         """Whether the semaphore's value is 0."""
-        return bool(self._native._is_zero()) and not self._gifts
+        return bool(self._native._is_zero())
 
     def _after_fork(self) -> None:
         """In a child process: nobody here has acquired it."""
         self._native._after_fork()
-        self._forget()
+        self._front._at_fork_reinit()
         self._owner = 0
         self._depth = 0
 
-    def _forget(self) -> None:
-        """In a child process: those who wait, and the watcher, are in the parent."""
-        self._waiters = WaitQueue()
-        self._gifts = []
-        self._watcher = _original.allocate_lock()
+
+def _acquire(
+    native: Any, looks_only: bool, deadline: float, call: "_Acquiring | None" = None
+) -> bool:
+    """Wait natively until the deadline, or until nobody wants the outcome of ``call`` any more."""
+    while call is None or not call.is_over():
+        left = deadline - _original.monotonic()
+        if native.acquire(True, max(0, min(left, PATIENCE))):
+            if looks_only:
+                native.release()
+            return True
+        if left <= PATIENCE:
+            break
+    return False
+
+
+class _Acquiring(NativeCall):
+    """A native thread waits for a semaphore."""
+
+    __slots__ = ("_keeps", "_native")
+
+    def __init__(self, hub: Hub, native: Any, looks_only: bool, deadline: float) -> None:
+        super().__init__(hub, _acquire, native, looks_only, deadline, self)
+        self._native = native
+        self._keeps = not looks_only
+
+    def __repr__(self) -> str:
+        return f"{self._native!r}, which another process may hold"
+
+    def is_over(self) -> bool:
+        """Whether the greenlet has left."""
+        return self._ended
+
+    def outcome(self) -> bool:
+        """Whether it was acquired in time."""
+        try:
+            return bool(super().outcome())
+        finally:
+            self._args = (self._native, False, 0)  # no cycle; and if it begins only now, no wait
+
+    def end(self, wanted: bool) -> None:
+        """Give the semaphore back if nobody wants it."""
+        if not wanted and self.error is None and self.value and self._keeps:
+            with contextlib.suppress(ValueError):  # released too often meanwhile: it is not missing
+                self._native.release()
 
 
 def _me() -> int:
@@ -331,9 +304,9 @@ def _me() -> int:
 def _begin_anew() -> None:
     """In the child of a fork."""
     for semaphore in list(_contended):
-        semaphore._forget()
+        semaphore._front._at_fork_reinit()
         if semaphore._looks_only and semaphore._depth == 0:
-            semaphore._native._after_fork()  # the watcher may have had it at this very moment
+            semaphore._native._after_fork()  # the native thread may have had it at this very moment
     _contended.clear()
 
 

@@ -93,6 +93,23 @@ def stand_in(module: Any) -> Any:
     return running.stand_in
 
 
+def cooperative_loop() -> type:
+    """What takes the place of ``uvloop.Loop``, which would wait in C: no other greenlet could run.
+
+    Not even its own ``to_thread`` would end. That class can't be changed, so asyncio's loop does the work.
+    """
+    if not _cooperative:
+        from asyncio import SelectorEventLoop
+
+        _cooperative.append(
+            type("Loop", (SelectorEventLoop,), {"__module__": "uvloop", "__qualname__": "Loop"})
+        )
+    return _cooperative[0]
+
+
+_cooperative: Final[list[type]] = []
+
+
 def settle(patched: bool) -> None:
     """A loop may be running already when it is patched, or when a thread gets its hub."""
     if patched:

@@ -98,11 +98,15 @@ def _renew(text: TextIOWrapper, raws: dict[int, tuple[Any, Any]]) -> None:
         return
     if _replace(text, new):
         _changed.append(weakref.ref(text))
+    elif type(new) is not FileIO:
+        new.detach()  # or its end would be that of the raw file
 
 
 def _replace(text: TextIOWrapper, layer: Any) -> bool:
+    if text.writable() and not _promptly(partial(_flushed, text)):
+        return False
     attributes = _attributes_if_fresh(text)
-    if attributes is None or (text.writable() and not _promptly(partial(_flushed, text))):
+    if attributes is None:
         return False
     text.detach()
     type(text).__init__(text, layer, **attributes)

@@ -314,12 +314,16 @@ def _multiprocessing() -> list[Change]:
 
 
 def _asyncio() -> list[Change]:
-    module = sys.modules.get("_asyncio")  # which asyncio imports, where the interpreter has it
-    if module is None:
-        return []
-    from graftlet.patch._asyncio import stand_in
+    from graftlet.patch._asyncio import cooperative_loop, stand_in
 
-    return [Change(module, "_set_running_loop", stand_in(module))]
+    changes = []
+    module = sys.modules.get("_asyncio")  # which asyncio imports, where the interpreter has it
+    if module is not None:
+        changes.append(Change(module, "_set_running_loop", stand_in(module)))
+    module = sys.modules.get("uvloop")
+    if module is not None:
+        changes.append(Change(module, "Loop", cooperative_loop()))
+    return changes
 
 
 def _settle_asyncio(patched: bool) -> None:
@@ -366,11 +370,11 @@ GROUPS: Final = {
         ),
         Group(
             "asyncio",
-            "the running event loop belongs to the greenlet",
+            "the running event loop belongs to the greenlet; uvloop's waits in asyncio's selector",
             _asyncio,
             _settle_asyncio,
             needs={"select": "an event loop waits in a selector, which would block all greenlets"},
-            late=("_asyncio",),
+            late=("_asyncio", "uvloop"),
         ),
     )
 }

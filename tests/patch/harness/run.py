@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -75,6 +76,7 @@ class Suite:
             stderr=subprocess.PIPE,
             text=True,
             env=environment(extra),
+            start_new_session=True,
         )
 
     def _finish(self, name: str, process: subprocess.Popen[str]) -> Run:
@@ -84,7 +86,7 @@ class Suite:
                 try:
                     out, err = process.communicate(timeout=LONGEST_RUN)
                 except subprocess.TimeoutExpired:
-                    process.kill()
+                    os.killpg(process.pid, signal.SIGKILL)  # its children may have the pipes
                     out, err = process.communicate()
             for line in out.splitlines():
                 case, run.outcomes[case], run.details[case] = json.loads(line)

@@ -168,15 +168,12 @@ def case_every_way_to_read_raw() -> Any:
 
 
 def case_several_readers_of_one_file() -> Any:
-    found = []
-    for mode in ("rb", "r"):
-        with pipe(mode) as (file, number):
-            readers = [Background(file.readline) for _ in range(4)]
-            for index in range(4):
-                settle(0.001)
-                os.write(number, f"line {index}\n".encode())
-            found.append(sorted(reader.result() for reader in readers))
-    return found
+    with pipe("rb") as (file, number):  # text files are not for several threads, says the manual
+        readers = [Background(file.readline) for _ in range(4)]
+        for index in range(4):
+            settle(0.001)
+            os.write(number, f"line {index}\n".encode())
+        return sorted(reader.result() for reader in readers)
 
 
 def case_newlines() -> Any:
@@ -441,13 +438,15 @@ def case_closing() -> Any:
 
 
 def case_detaching() -> Any:
-    with pipe("r") as (text, number):
-        os.write(number, b"hello\nworld\n")
-        first = text.readline()
-        buffer = text.detach()  # type: ignore[attr-defined]
-        raw = buffer.detach()
-        raw.close()
-        return first, kind(text.readline), kind(buffer.readline), raw.closed
+    source, number = os.pipe()
+    os.write(number, b"hello\nworld\n")
+    os.close(number)
+    text = open(source)
+    first = text.readline()
+    buffer = text.detach()
+    raw: Any = buffer.detach()  # type: ignore[attr-defined]
+    raw.close()
+    return first, kind(text.readline), kind(buffer.readline), raw.closed
 
 
 def case_wrapped_again() -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import queue
@@ -42,6 +43,7 @@ def in_child(function: "Callable[[], Any]") -> Any:
         warnings.simplefilter("ignore", DeprecationWarning)  # threads and fork
         child = os.fork()
     if child == 0:
+        faulthandler.dump_traceback_later(LONG, exit=True)
         try:
             os.close(readable)
             try:
