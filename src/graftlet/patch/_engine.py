@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from graftlet.core import _original
 from graftlet.patch import _convert
+from graftlet.patch._applied import applied as applied_groups
 from graftlet.patch._imports import no_longer, on_import
 from graftlet.patch._report import Report
 from graftlet.patch._sweep import Undo, rebind
@@ -44,7 +45,7 @@ class _State:
 
     def __init__(self) -> None:
         #: By group, in the order in which they were made.
-        self.applied: dict[str, list[_Applied]] = {}
+        self.applied: dict[str, list[_Applied]] = applied_groups
         #: The same for modules that were imported later, or afresh.
         self.late: list[_Applied] = []
         #: What the sweeps have changed in modules, classes and functions.

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from graftlet.core import _original
 from graftlet.io._builtin import Functions
+from graftlet.patch._applied import applied
 
 #: The program of a child (``get_command_line`` in Lib/multiprocessing/spawn.py) and that of a fork
 #: server (``ensure_running`` in Lib/multiprocessing/forkserver.py).
@@ -41,10 +42,7 @@ _DIRECTORY: Final = os.path.abspath(__file__).rsplit(os.sep, 3)[0]
 
 def _beginning() -> str:
     """The first statement of a child's program."""
-    from graftlet.patch._engine import is_patched
-    from graftlet.patch._table import GROUPS
-
-    names = ", ".join(repr(name) for name in GROUPS if is_patched(name))
+    names = ", ".join(map(repr, applied))
     return f"exec({_BEGIN.format(directory=_DIRECTORY, names=names)!r}, {{}}); "
 
 
