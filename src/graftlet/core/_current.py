@@ -31,6 +31,7 @@ class _Closer:
         self._hub = hub
 
     def __del__(self) -> None:
+        self._hub.main.end_with_thread()
         self._hub.close()
 
 

@@ -29,6 +29,7 @@ def _begin_anew() -> None:
     old.forked = True
     old.close()  # this process's copies of the descriptors
     task.pending = None
+    task.armed = None  # in the old hub's heap, where a deadline of long ago may still lie
     hub = Hub(task, old.clock)
     hub.main_ident = ident
     hub.on_stuck = old.on_stuck

@@ -283,6 +283,10 @@ class Greenlet(Task):
         if self.kwargs:
             self.kwargs = {}
 
+    def end_with_thread(self) -> None:
+        if self.locals is not None:
+            self._give_up_locals()
+
     def keepsakes(self) -> object:
         return self, list((self.locals or {}).values())
 

@@ -85,6 +85,9 @@ class Task(Alarm):
         """The task's whole work, run by a worker. Must not raise."""
         raise NotImplementedError
 
+    def end_with_thread(self) -> None:
+        """A main task's native thread has ended."""
+
     def keepsakes(self) -> object:
         """What a task that is frozen at the interpreter's end must keep alive."""
         return self

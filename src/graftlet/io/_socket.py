@@ -48,6 +48,7 @@ _SOCK_NONBLOCK: Final[int] = getattr(_socket, "SOCK_NONBLOCK", 0)
 _TCP: Final = (0, _socket.IPPROTO_TCP)
 #: Not an errno: that of a time-out, EAGAIN, also means that a UNIX listener's backlog is full.
 _TIMED_OUT: Final = -1
+_AF_UNIX: Final[int] = getattr(_socket, "AF_UNIX", -1)
 _INTERNET: Final = (_socket.AF_INET, _socket.AF_INET6)
 
 _gettimeout: Final = _C.gettimeout
@@ -205,6 +206,20 @@ def _blocks(state: SocketState) -> bool:
     """
     state.blocks = state.tls is not None or os.get_blocking(state.fd)  # TLS sets O_NONBLOCK itself
     return state.blocks
+
+
+def _wait_to_send(self: Socket, state: SocketState, deadline: float, flags: int) -> float:
+    """`wait`, for room to write.
+
+    A thread that is blocked in send(2) on a UNIX socket whose peer goes gets the error of the socket
+    (ECONNRESET); one that tries again is told EPIPE before the kernel looks at that error.
+    """
+    deadline = wait(self, state, True, deadline, flags)
+    if deadline and _family(self) == _AF_UNIX:
+        error = state.shadow.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
+        if error:
+            raise OSError(error, os.strerror(error))
+    return deadline
 
 
 def wait_first(hub: Hub, state: SocketState, writing: bool, deadline: float) -> bool:
@@ -423,7 +438,7 @@ def send(self: Socket, data: Any, flags: int = 0, /) -> int:
         try:
             return state.send(data, flags | _DONTWAIT)
         except BlockingIOError:
-            if not (deadline := wait(self, state, True, deadline, flags)):
+            if not (deadline := _wait_to_send(self, state, deadline, flags)):
                 return _send(self, data, flags)
 
 
@@ -446,7 +461,7 @@ def _send_rest(self: Socket, state: SocketState, data: Any, sent: int, flags: in
     deadline = 0.0
     with memoryview(data) as view, view.cast("B") as octets:
         while sent < len(octets):
-            if not (deadline := wait(self, state, True, deadline, flags)):
+            if not (deadline := _wait_to_send(self, state, deadline, flags)):
                 return _sendall(self, octets[sent:], flags)
             try:
                 sent += state.send(octets[sent:], flags | _DONTWAIT)
@@ -469,7 +484,7 @@ def sendto(self: Socket, data: Any, *flags_and_address: Any) -> int:
         try:
             return state.shadow.sendto(data, flags | _DONTWAIT, address)
         except BlockingIOError:
-            if not (deadline := wait(self, state, True, deadline, flags)):
+            if not (deadline := _wait_to_send(self, state, deadline, flags)):
                 return _sendto(self, data, flags, address)
 
 
@@ -487,7 +502,7 @@ def sendmsg(
         try:
             return state.shadow.sendmsg(buffers, ancdata, flags | _DONTWAIT, address)
         except BlockingIOError:
-            if not (deadline := wait(self, state, True, deadline, flags)):
+            if not (deadline := _wait_to_send(self, state, deadline, flags)):
                 break
     return _sendmsg(self, buffers, ancdata, flags, address)
 
@@ -576,6 +591,9 @@ def _connected(self: Socket, address: Any) -> int | None:
             if unconnected.errno != errno.ENOTCONN:
                 return 0  # connected, and gone again: the next operation says so
         else:
+            if timeout is None:
+                # The kernel calls the socket connected (EISCONN) only when it has been asked again.
+                shadow.connect_ex(address)
             return 0
 
 

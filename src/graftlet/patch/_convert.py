@@ -44,13 +44,15 @@ def existing(groups: list[str]) -> tuple[Pairs, list[Place]]:
         from graftlet.sync._simple_queue import SimpleQueue
 
         kinds[_original.SimpleQueue] = SimpleQueue.of
-    objects = gc.get_objects()
-    found = [each for each in objects if type(each) in kinds]
     if "multiprocessing" in groups and _original.SemLock is not None:
         from graftlet.io._semaphores import SemLock
-        from graftlet.patch._multiprocessing import untracked_semaphores
 
         kinds[_original.SemLock] = SemLock.of
+    objects = gc.get_objects()
+    found = [each for each in objects if type(each) in kinds]
+    if _original.SemLock in kinds:
+        from graftlet.patch._multiprocessing import untracked_semaphores
+
         found += untracked_semaphores(objects)
     if "select" in groups:
         found += _untracked(objects, [kind for kind in kinds if kind in (_original.epoll, _Poll)])
@@ -75,21 +77,34 @@ def existing(groups: list[str]) -> tuple[Pairs, list[Place]]:
     return pairs, left
 
 
-def remembered(pairs: Pairs) -> list[tuple[Any, Callable[[], Any]]]:
-    """Each native object and a weak reference to its successor, for `back`."""
+class Remembered:
+    """A native object, and a weak reference to its successor.
+
+    Not a tuple: it must be seen whose this reference is, which the sweep must leave alone.
+    """
+
+    __slots__ = ("native", "successor")
+
+    def __init__(self, native: Any, successor: Any) -> None:
+        self.native = native
+        self.successor: Callable[[], Any] = weakref.ref(successor)
+
+
+def remembered(pairs: Pairs) -> list[Remembered]:
+    """What `back` needs to know."""
     return [
-        (native, weakref.ref(successor))
+        Remembered(native, successor)
         for native, successor in pairs.values()
         if type(successor) is local or hasattr(type(successor), "give_back")
     ]
 
 
-def back(converted: list[tuple[Any, Callable[[], Any]]]) -> Pairs:
+def back(converted: list[Remembered]) -> Pairs:
     """Pairs of every successor that lives and the native object it was made of, in its state again."""
     give_back_subclasses()
     pairs: Pairs = {}
-    for native, reference in converted:
-        successor = reference()
+    for each in converted:
+        native, successor = each.native, each.successor()
         if successor is None:
             continue
         if type(successor) is local:
@@ -117,7 +132,7 @@ def _untracked(objects: list[Any], kinds: list[type]) -> list[Any]:
 def _have_hidden_references(kinds: list[type]) -> bool:
     """Whether more refers to any of ``kinds`` than the garbage collector knows; the first is the measure."""
     known = gc.get_referents(*gc.get_referrers(*kinds))
-    counts = [known.count(kind) for kind in kinds]
+    counts = [sum(each is kind for each in known) for kind in kinds]
     del known
     hidden = [sys.getrefcount(kind) - count for kind, count in zip(kinds, counts, strict=True)]
     return max(hidden) > hidden[0]

@@ -6,7 +6,7 @@ nothing for a group, and every step is kept to be undone in the opposite order.
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 
 from graftlet.core import _original
@@ -51,7 +51,7 @@ class _State:
         #: What the sweeps have changed in modules, classes and functions.
         self.log: list[Undo] = []
         #: What was converted, and its successor while that lives.
-        self.converted: list[tuple[Any, Callable[[], Any]]] = []
+        self.converted: list[_convert.Remembered] = []
         # Reentrant: a group that is being patched may import what another one waits for.
         self.guard = _original.RLock()
 

@@ -4,16 +4,42 @@ Rule: a handler is installed behind a `MainHandler`, and the program never gets 
 """
 
 import _signal  # type: ignore[import-not-found] # typeshed has no stubs of it
+import os
 from typing import Any, Final
 
 from graftlet.core import _signals
-from graftlet.core._current import blocking_hub, get_hub
+from graftlet.core._current import blocking_hub, get_hub, hub_or_none
 from graftlet.core._deadlines import INFINITY
-from graftlet.core._greenlet import getcurrent
 from graftlet.core._hub import Reason
 from graftlet.core._waitqueue import deadline_after
 from graftlet.io._builtin import Functions
 from graftlet.patch._threads import ThreadGreenlet
+
+
+def _in_other_thread() -> bool:
+    """Whether the program takes what runs here for another thread than its main one."""
+    hub = hub_or_none()
+    return (
+        hub is not None
+        and isinstance(hub.current, ThreadGreenlet)
+        and hub.current is not hub.main
+        # In the child of a fork it is main, even before that is known everywhere: somebody else's
+        # function may run first (``os.register_at_fork``).
+        and _process.number == os.getpid()
+    )
+
+
+class _Process:
+    def __init__(self) -> None:
+        self.number = os.getpid()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._begin_anew)
+
+    def _begin_anew(self) -> None:
+        self.number = os.getpid()
+
+
+_process: Final = _Process()
 
 
 class SignalFunctions(Functions):
@@ -23,10 +49,8 @@ class SignalFunctions(Functions):
 
     def signal(self, number: int, handler: Any, /) -> Any:
         """As ``_signal.signal``: the handler will be called in the main greenlet."""
-        if isinstance(getcurrent(), ThreadGreenlet):
-            raise ValueError(  # noqa: TRY004 - it is not the type of an argument
-                "signal only works in main thread of the main interpreter"
-            )
+        if _in_other_thread():
+            raise ValueError("signal only works in main thread of the main interpreter")
         return _signals.unwrapped(_signals.install(number, _signals.wrapped(handler)))
 
     def getsignal(self, number: int, /) -> Any:
@@ -35,10 +59,8 @@ class SignalFunctions(Functions):
 
     def set_wakeup_fd(self, fd: int, /, *, warn_on_full_buffer: bool = True) -> int:
         """As ``signal.set_wakeup_fd``: only for the main greenlet."""
-        if isinstance(getcurrent(), ThreadGreenlet):
-            raise ValueError(  # noqa: TRY004 - it is not the type of an argument
-                "set_wakeup_fd only works in main thread of the main interpreter"
-            )
+        if _in_other_thread():
+            raise ValueError("set_wakeup_fd only works in main thread of the main interpreter")
         return int(native_set_wakeup_fd(fd, warn_on_full_buffer=warn_on_full_buffer))
 
     def sigwait(self, sigset: Any, /) -> int:

@@ -23,6 +23,7 @@ from types import (
     GetSetDescriptorType,
     MemberDescriptorType,
     MethodDescriptorType,
+    MethodType,
     ModuleType,
     WrapperDescriptorType,
 )
@@ -218,6 +219,8 @@ class _Sweep:
 
     def _in_object(self, holder: Any) -> None:
         if isinstance(holder, CellType):
+            if is_ours(holder.cell_contents):
+                return  # what ``super()`` in a class of our own stands on
             holder.cell_contents = self._new(holder.cell_contents)
             self.changed.append(Place("a closure's variable"))
         elif isinstance(holder, (list, deque)):
@@ -232,7 +235,9 @@ class _Sweep:
                 self.changed.append(Place("a set"))
         elif type(holder) is partial:
             self._in_partial(holder)
-        elif isinstance(holder, BuiltinMethodType):
+        elif isinstance(holder, BuiltinMethodType) or (
+            isinstance(holder, MethodType) and self._new(holder.__self__) is not None
+        ):
             new = self._new(holder.__self__)
             if new is not None and not isinstance(new, type):
                 self.dependent[id(holder)] = (holder, getattr(new, holder.__name__))

@@ -8,7 +8,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
-from types import SimpleNamespace
+from functools import cache
 from typing import Any, Final
 
 _daemons_allowed: Final[Any] = getattr(_thread, "daemon_threads_allowed", None)  # since 3.12
@@ -36,15 +36,28 @@ def report_thread_exception(error: BaseException, function: Callable[..., Any]) 
         message, subject = f"Exception ignored in thread started by {function!r}", None
     else:  # goes with 3.12
         message, subject = "Exception ignored in thread started by", function
-    sys.unraisablehook(
-        SimpleNamespace(
-            exc_type=type(error),
-            exc_value=error,
-            exc_traceback=error.__traceback__,
-            err_msg=message,
-            object=subject,
-        )
-    )
+    arguments = (type(error), error, error.__traceback__, message, subject)
+    sys.unraisablehook(_arguments_type()(arguments))
+
+
+class _Probe:
+    """Its end provokes a call of the hook."""
+
+    def __del__(self) -> None:
+        raise ZeroDivisionError
+
+
+@cache
+def _arguments_type() -> Callable[[tuple[Any, ...]], Any]:
+    """``UnraisableHookArgs``, which the hook insists on and no module has."""
+    seen: list[Any] = []
+    before = sys.unraisablehook
+    sys.unraisablehook = seen.append
+    try:
+        _Probe()
+    finally:
+        sys.unraisablehook = before
+    return type(seen[0])
 
 
 def warn_of_fork(name: str, threads: int) -> None:

@@ -89,7 +89,9 @@ def report(case, function, mode, prepared):  # type: ignore[no-untyped-def] # ty
         outcome = f"raised {tools.describe(error)}"
         trace = traceback.format_exc()
         del error
-    left = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
+    left = [
+        thread.name for thread in threading.enumerate() if thread is not threading.main_thread()
+    ]
     if left:
         outcome += f", and left threads: {left}"
     after = os.listdir("/proc/self/fd")

@@ -12,11 +12,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import pytest
+
 import graftlet
 from tests.patch.harness import tools
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from _pytest.mark.structures import ParameterSet
 
 #: Seconds: a whole module of cases.
 LONGEST_RUN: Final = 60
@@ -41,6 +45,7 @@ def environment(extra: dict[str, str]) -> dict[str, str]:
     variables = {name: text for name, text in os.environ.items() if not name.startswith("GRAFTLET")}
     source = str(Path(graftlet.__file__).parents[1])
     path = filter(None, (str(_ROOT), source, variables.get("PYTHONPATH", "")))
+    variables.pop("PYTHONUNBUFFERED", None)  # the standard streams are as a program finds them
     return {**variables, "PYTHONPATH": os.pathsep.join(path), **extra}
 
 
@@ -122,7 +127,24 @@ class Suite:
             for name, run in runs.items()
             if run.outcomes[case] != expected
         ]
-        return [f"{case}\nplain: {expected}\n{runs['plain'].details[case]}", *found] if found else []
+        return (
+            [f"{case}\nplain: {expected}\n{runs['plain'].details[case]}", *found] if found else []
+        )
+
+    def parameters(self, gaps: dict[str, str] | None = None) -> list[ParameterSet]:
+        """The names of the cases, for ``pytest.mark.parametrize``.
+
+        Args:
+            gaps: why a case is known to differ.
+        """
+        gaps = gaps or {}
+        assert gaps.keys() <= set(self.names)
+        return [
+            pytest.param(name, marks=pytest.mark.xfail(reason=gaps[name], strict=True))
+            if name in gaps
+            else pytest.param(name)
+            for name in self.names
+        ]
 
     def check(self, case: str) -> None:
         """The outcome of one case is the same in every mode."""

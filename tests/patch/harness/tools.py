@@ -171,14 +171,15 @@ def fill(sock: socket.socket) -> int:
     sock.setblocking(False)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32768)
     count = 0
-    last = -1
-    while last != count:  # the kernel may find room for more when the first are on their way
+    still = 0
+    while still < 3:  # the kernel may find room for more when the first are on their way
         last = count
         try:
             while True:
                 count += sock.send(b"x" * 65536)
         except BlockingIOError:
-            settle()
+            settle(0.03)
+        still = still + 1 if last == count else 0
     sock.settimeout(before)
     return count
 

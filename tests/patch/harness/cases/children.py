@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from tests.patch.harness.tools import Background, kind, outcome, settle
@@ -325,7 +326,9 @@ def case_os_popen() -> Any:
 
 
 def case_spawn_and_wait() -> Any:
-    return os.spawnlp(os.P_WAIT, "sh", "sh", "-c", f"sleep {LIFE}; exit 6")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # faulthandler has a thread
+        return os.spawnlp(os.P_WAIT, "sh", "sh", "-c", f"sleep {LIFE}; exit 6")
 
 
 # -- File locks

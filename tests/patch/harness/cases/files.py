@@ -200,7 +200,7 @@ def case_read_non_blocking() -> Any:
 def case_a_terminal() -> Any:
     master, slave = pty.openpty()
     tty.setraw(slave)
-    with open(master, "r+b", 0) as keyboard, open(slave, "r", encoding="ascii") as terminal:
+    with open(master, "r+b", 0) as keyboard, open(slave, encoding="ascii") as terminal:
         reader = Background(terminal.readline)
         settle()
         keyboard.write(b"hello\n")

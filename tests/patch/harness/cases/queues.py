@@ -53,7 +53,12 @@ def pass_through(made: Any) -> Any:
 
 
 def case_old_queues() -> Any:
-    got = [pass_through(QUEUE), pass_through(SIMPLE), pass_through(Holder.simple), pass_through(old.subclass)]
+    got = [
+        pass_through(QUEUE),
+        pass_through(SIMPLE),
+        pass_through(Holder.simple),
+        pass_through(old.subclass),
+    ]
     putter = Background(BOUNDED.put, "second")
     settle()
     got.append([BOUNDED.full(), BOUNDED.get(), putter.result(), BOUNDED.get()])
@@ -68,7 +73,12 @@ def case_old_references() -> Any:
     getter = Background(old.get)
     settle()
     SIMPLE.put(2)
-    return [*got, getter.result(), isinstance(SIMPLE, queue.SimpleQueue), pass_through(OldSimpleQueue())]
+    return [
+        *got,
+        getter.result(),
+        isinstance(SIMPLE, queue.SimpleQueue),
+        pass_through(OldSimpleQueue()),
+    ]
 
 
 def each_kind() -> list[Any]:
@@ -82,14 +92,22 @@ def case_put_and_get() -> Any:
             made.put(number)
         got.append([made.qsize(), made.get(), made.get(timeout=1), made.get_nowait(), made.empty()])
         got.append([kind(made.get_nowait), kind(made.get, False), kind(made.get, True, SHORT)])
-        got.append([kind(made.get, True, -1), kind(made.get, timeout=0), kind(made.put, 1, wrong=2)])
+        got.append(
+            [kind(made.get, True, -1), kind(made.get, timeout=0), kind(made.put, 1, wrong=2)]
+        )
         got.append(pass_through(made))
     return got
 
 
 def case_bounded() -> Any:
     made: queue.Queue[int] = queue.Queue(2)
-    got: list[Any] = [made.put(1), made.put(2), made.full(), kind(made.put, 3, False), kind(made.put, 3, True, SHORT)]
+    got: list[Any] = [
+        made.put(1),
+        made.put(2),
+        made.full(),
+        kind(made.put, 3, False),
+        kind(made.put, 3, True, SHORT),
+    ]
     got += [kind(made.put_nowait, 3), kind(made.put, 3, True, -1)]
     putters = [Background(made.put, number) for number in (3, 4, 5)]
     settle()
@@ -137,7 +155,9 @@ def case_many_producers_and_consumers() -> Any:
             producer.result()
         for _ in consumers:
             made.put(None)
-        got.append([[consumer.result() for consumer in consumers], sorted(taken) == list(range(150))])
+        got.append(
+            [[consumer.result() for consumer in consumers], sorted(taken) == list(range(150))]
+        )
     return got
 
 
@@ -245,4 +265,9 @@ def case_locals_are_not_shared() -> Any:
 
 def case_errors() -> Any:
     made: Any = queue.Queue()
-    return [outcome(made.get, False), outcome(made.put, 1, True, -1), made.get(), kind(made.get, timeout="x")]
+    return [
+        outcome(made.get, False),
+        outcome(made.put, 1, True, -1),
+        made.get(),
+        kind(made.get, timeout="x"),
+    ]

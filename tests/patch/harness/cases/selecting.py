@@ -78,7 +78,9 @@ def finish() -> None:
 
 
 def case_old_epoll() -> Any:
-    return wait_and_drain(old.epoll.poll, lambda events: events == [(old.a.fileno(), select.EPOLLIN)])
+    return wait_and_drain(
+        old.epoll.poll, lambda events: events == [(old.a.fileno(), select.EPOLLIN)]
+    )
 
 
 def case_old_poll() -> Any:
@@ -123,7 +125,10 @@ def number_of(lists: Any, *sockets: Socket) -> Any:
 
 @on(*STREAMS)
 def case_select_reads(a: Socket, b: Socket) -> Any:
-    got = [number_of(select.select([a], [], [], 0), a), number_of(select.select([a, b], [b, a], []), a, b)]
+    got = [
+        number_of(select.select([a], [], [], 0), a),
+        number_of(select.select([a, b], [b, a], []), a, b),
+    ]
     waiter = Background(select.select, [a, b], [], [a, b])
     settle()
     b.sendall(b"x")
@@ -158,7 +163,10 @@ def case_select_takes_anything(a: Socket, b: Socket) -> Any:
     b.sendall(b"x")
     settle()
     it = HasFileno()
-    got: list[Any] = [select.select([it], [], [])[0] == [it], select.select((a.fileno(),), [], [])[0] == [a.fileno()]]
+    got: list[Any] = [
+        select.select([it], [], [])[0] == [it],
+        select.select((a.fileno(),), [], [])[0] == [a.fileno()],
+    ]
     got.append(select.select(iter([a]), iter([]), iter([a]))[0] == [a])
     got.append(select.select({a}, set(), {a: 1})[0] == [a])
     got.append(len(select.select([a, a, it], [], [])[0]))
@@ -221,7 +229,11 @@ def case_select_does_not_spin(a: Socket, b: Socket) -> Any:
 
 def case_select_sleeps() -> Any:
     start = time.monotonic()
-    got = [select.select([], [], [], 0.03), select.select([], [], [], 0), select.select([], [], [], True - 1)]
+    got = [
+        select.select([], [], [], 0.03),
+        select.select([], [], [], 0),
+        select.select([], [], [], True - 1),
+    ]
     other = Background(select.select, [], [], [], SHORT)
     return [*got, 0.025 < time.monotonic() - start < 1, other.result()]
 
@@ -255,7 +267,11 @@ def case_many_wait_for_one_socket(a: Socket, b: Socket) -> Any:
     poll.register(a, select.POLLIN)
     epoll.register(a, select.EPOLLIN)
     waiters = [Background(select.select, [a], [], []) for _ in range(3)]
-    waiters += [Background(poll.poll), Background(epoll.poll), Background(select.select, [a, b], [], [])]
+    waiters += [
+        Background(poll.poll),
+        Background(epoll.poll),
+        Background(select.select, [a, b], [], []),
+    ]
     reader = Background(a.recv, 3)
     settle()
     b.sendall(b"abc")
@@ -345,7 +361,13 @@ def case_epoll(a: Socket, b: Socket) -> Any:
         epoll.register(a.fileno())
         got.append([mask for _, mask in epoll.poll(timeout=LONG, maxevents=1)])
         got.append(epoll.fileno() >= 0)
-    got += [epoll.closed, kind(epoll.poll), kind(epoll.fileno), kind(epoll.register, a), epoll.close()]
+    got += [
+        epoll.closed,
+        kind(epoll.poll),
+        kind(epoll.fileno),
+        kind(epoll.register, a),
+        epoll.close(),
+    ]
     return got
 
 
@@ -409,7 +431,11 @@ def case_epoll_from_descriptor(a: Socket, b: Socket) -> Any:
         waiter = Background(second.poll)
         settle()
         b.sendall(b"x")
-        return [len(waiter.result()), isinstance(second, select.epoll), type(second) is select.epoll]
+        return [
+            len(waiter.result()),
+            isinstance(second, select.epoll),
+            type(second) is select.epoll,
+        ]
 
 
 @on(*STREAMS)
@@ -519,4 +545,3 @@ def case_selectors_know_their_class() -> Any:
         select.select.__name__,
         select.EPOLLIN,
     ]
-

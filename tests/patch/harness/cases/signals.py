@@ -27,7 +27,9 @@ class Stop(Exception):
 
 
 def note(number: int, frame: Any) -> None:
-    events.append([signal.Signals(number).name, threading.current_thread() is threading.main_thread()])
+    events.append(
+        [signal.Signals(number).name, threading.current_thread() is threading.main_thread()]
+    )
 
 
 def stop(number: int, frame: Any) -> None:
@@ -51,7 +53,7 @@ def later(number: int = signal.SIGUSR1, seconds: float = SHORT) -> Background:
     return Background(send)
 
 
-def waits() -> "dict[str, Callable[[], Any]]":
+def waits() -> dict[str, Callable[[], Any]]:
     """Each way to wait, in which nothing comes for twice as long as the signal takes."""
     a, b = tcp_pair()
     lock = threading.Lock()
@@ -334,13 +336,34 @@ def case_signal_and_getsignal() -> Any:
         pass
 
     got: list[Any] = [signal.getsignal(signal.SIGUSR1) is old.handler]
-    got += [signal.signal(signal.SIGUSR1, other) is old.handler, signal.getsignal(signal.SIGUSR1) is other]
-    got += [signal.signal(signal.SIGUSR1, signal.SIG_IGN) is other, signal.getsignal(signal.SIGUSR1)]
-    got += [signal.signal(signal.SIGUSR1, old.handler), signal.getsignal(signal.SIGINT) is signal.default_int_handler]
+    got += [
+        signal.signal(signal.SIGUSR1, other) is old.handler,
+        signal.getsignal(signal.SIGUSR1) is other,
+    ]
+    got += [
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN) is other,
+        signal.getsignal(signal.SIGUSR1),
+    ]
+    got += [
+        signal.signal(signal.SIGUSR1, old.handler),
+        signal.getsignal(signal.SIGINT) is signal.default_int_handler,
+    ]
     anything: Any = signal.signal
-    got += [kind(anything, 9999, other), kind(anything, signal.SIGUSR1, "x"), kind(anything, signal.SIGKILL, other)]
-    got += [kind(anything), kind(anything, "x", other), kind(signal.getsignal, 9999), kind(anything, 1, None)]
-    got += [Background(signal.signal, signal.SIGUSR1, other).result(), Background(signal.getsignal, 9999).result()]
+    got += [
+        kind(anything, 9999, other),
+        kind(anything, signal.SIGUSR1, "x"),
+        kind(anything, signal.SIGKILL, other),
+    ]
+    got += [
+        kind(anything),
+        kind(anything, "x", other),
+        kind(signal.getsignal, 9999),
+        kind(anything, 1, None),
+    ]
+    got += [
+        Background(signal.signal, signal.SIGUSR1, other).result(),
+        Background(signal.getsignal, 9999).result(),
+    ]
     got += [Background(lambda: signal.getsignal(signal.SIGUSR1) is old.handler).result()]
     return got
 
@@ -400,6 +423,7 @@ def case_frame_of_main() -> Any:
 
 def case_masks() -> Any:
     events.clear()
+    settle()  # a thread that has just been started by faulthandler takes signals, too
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     os.kill(os.getpid(), signal.SIGUSR1)
     time.sleep(0.001)

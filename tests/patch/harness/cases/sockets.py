@@ -124,7 +124,11 @@ def case_old_listener() -> Any:
     with socket.create_connection(old.listener.getsockname()) as client:
         connection, address = acceptor.result()
         with connection:
-            return [address == client.getsockname(), connection.gettimeout(), old.listener.gettimeout()]
+            return [
+                address == client.getsockname(),
+                connection.gettimeout(),
+                old.listener.gettimeout(),
+            ]
 
 
 def case_old_udp() -> Any:
@@ -237,7 +241,10 @@ def case_connect_unix() -> Any:
     with tempfile.TemporaryDirectory() as directory, socket.socket(socket.AF_UNIX) as listener:
         path = str(Path(directory, "s"))
         with socket.socket(socket.AF_UNIX) as client:
-            got = [outcome(client.connect, path).replace(path, "path"), outcome(client.connect_ex, path)]
+            got = [
+                outcome(client.connect, path).replace(path, "path"),
+                outcome(client.connect_ex, path),
+            ]
         listener.bind(path)
         with socket.socket(socket.AF_UNIX) as client:
             got.append(outcome(client.connect, path))
@@ -453,7 +460,10 @@ def case_garbage() -> Any:
         del client
         gc.collect()
     with server:
-        return [reader.result(), [str(each.message).startswith("unclosed <socket.socket fd=") for each in caught]]
+        return [
+            reader.result(),
+            [str(each.message).startswith("unclosed <socket.socket fd=") for each in caught],
+        ]
 
 
 def case_garbage_that_waited() -> Any:

@@ -668,4 +668,9 @@ def case_repr(a: Socket, b: Socket) -> Any:
     opened = repr(a)
     number = a.fileno()
     a.close()
-    return [opened.count(f"fd={number},"), "[closed]" in opened, "[closed]" in repr(a), "fd=-1" in repr(a)]
+    return [
+        opened.count(f"fd={number},"),
+        "[closed]" in opened,
+        "[closed]" in repr(a),
+        "fd=-1" in repr(a),
+    ]

@@ -146,7 +146,13 @@ def contend(lock: Any) -> Any:
 
 
 def case_old_locks() -> Any:
-    got: list[Any] = [contend(FREE), contend(RLOCK), held(HELD), held(HELD_RLOCK), held(EMPTY_SEMAPHORE)]
+    got: list[Any] = [
+        contend(FREE),
+        contend(RLOCK),
+        held(HELD),
+        held(HELD_RLOCK),
+        held(EMPTY_SEMAPHORE),
+    ]
     got += [HELD.locked(), FREE.locked()]
     waiter = Background(HELD.acquire)
     settle()
@@ -230,8 +236,18 @@ def case_old_locals() -> Any:
 
 def case_old_locks_in_all_places() -> Any:
     holder = old.holder
-    got = [contend(lock) for lock in (*IN_A_LIST, IN_A_DICT["lock"], IN_A_TUPLE[0], Holder.lock, holder.mine)]
-    made = [Holder.make(), holder.make(), Holder.rmake(), OldLock(), old_allocate_lock(), Holder().mine]
+    got = [
+        contend(lock)
+        for lock in (*IN_A_LIST, IN_A_DICT["lock"], IN_A_TUPLE[0], Holder.lock, holder.mine)
+    ]
+    made = [
+        Holder.make(),
+        holder.make(),
+        Holder.rmake(),
+        OldLock(),
+        old_allocate_lock(),
+        Holder().mine,
+    ]
     got += [contend(lock) for lock in made]
     return got
 
@@ -295,7 +311,15 @@ def case_names_and_numbers() -> Any:
 
     def look() -> None:
         me = threading.current_thread()
-        seen.append([me.name, me.daemon, me.is_alive(), me.ident == threading.get_ident(), me in threading.enumerate()])
+        seen.append(
+            [
+                me.name,
+                me.daemon,
+                me.is_alive(),
+                me.ident == threading.get_ident(),
+                me in threading.enumerate(),
+            ]
+        )
         seen.append([threading.active_count(), me.native_id == threading.get_native_id()])
 
     first = threading.Thread(target=look, name="first")
@@ -345,8 +369,19 @@ def case_join() -> Any:
     thread = threading.Thread(target=sleep)
     got: list[Any] = [kind(thread.join)]
     thread.start()
-    got += [thread.join(0), thread.is_alive(), thread.join(SHORT / 4), thread.is_alive(), thread.join(-1), thread.is_alive()]
-    others = [Background(thread.join), Background(thread.join, LONG), Background(thread.join, SHORT / 4)]
+    got += [
+        thread.join(0),
+        thread.is_alive(),
+        thread.join(SHORT / 4),
+        thread.is_alive(),
+        thread.join(-1),
+        thread.is_alive(),
+    ]
+    others = [
+        Background(thread.join),
+        Background(thread.join, LONG),
+        Background(thread.join, SHORT / 4),
+    ]
     got += [thread.join(), thread.is_alive(), [other.result() for other in others]]
     got += [thread.join(), thread.join(1), kind(thread.start)]
     got += [kind(threading.current_thread().join), kind(thread.join, "x")]
@@ -395,7 +430,12 @@ def case_subclass() -> Any:
     thread.start()
     thread.join()
     forgetful = type("Forgetful", (threading.Thread,), {"__init__": lambda self: None})()
-    return [thread.events, kind(forgetful.start), isinstance(thread, threading.Thread), type(thread).__mro__[1].__module__]
+    return [
+        thread.events,
+        kind(forgetful.start),
+        isinstance(thread, threading.Thread),
+        type(thread).__mro__[1].__module__,
+    ]
 
 
 def case_thread_gives_up_what_it_was_called_with() -> Any:
@@ -435,7 +475,14 @@ def case_excepthook() -> Any:
     seen: list[Any] = []
 
     def hook(args: Any) -> None:
-        seen.append([args.exc_type.__name__, str(args.exc_value), args.thread.name, args.exc_traceback is not None])
+        seen.append(
+            [
+                args.exc_type.__name__,
+                str(args.exc_value),
+                args.thread.name,
+                args.exc_traceback is not None,
+            ]
+        )
 
     def fail(error: BaseException) -> None:
         raise error
@@ -443,7 +490,12 @@ def case_excepthook() -> Any:
     before = threading.excepthook
     threading.excepthook = hook
     try:
-        for error in (ValueError("one"), SystemExit(3), KeyboardInterrupt("two"), BaseException("three")):
+        for error in (
+            ValueError("one"),
+            SystemExit(3),
+            KeyboardInterrupt("two"),
+            BaseException("three"),
+        ):
             thread = threading.Thread(target=fail, args=(error,), name="failing")
             thread.start()
             thread.join()
@@ -472,7 +524,10 @@ def case_failing_excepthook() -> Any:
 
     before, threading.excepthook = threading.excepthook, hook
     seen: list[Any] = []
-    old_hook, sys.excepthook = sys.excepthook, lambda kind, value, trace: seen.append([kind.__name__, str(value)])
+    old_hook, sys.excepthook = (
+        sys.excepthook,
+        lambda kind, value, trace: seen.append([kind.__name__, str(value)]),
+    )
     try:
         thread = threading.Thread(target=lambda: 1 / 0)
         thread.start()
@@ -498,7 +553,12 @@ def case_bare_threads() -> Any:
     settle()
     got: list[Any] = [seen, isinstance(ident, int), _thread._count() - count]
     anything: Any = _thread.start_new_thread
-    got += [kind(anything, 1, ()), kind(anything, work, [1]), kind(anything, work, (), 3), kind(anything, work)]
+    got += [
+        kind(anything, 1, ()),
+        kind(anything, work, [1]),
+        kind(anything, work, (), 3),
+        kind(anything, work),
+    ]
     threading._active.clear() if False else None  # type: ignore[attr-defined]
     return got
 
@@ -514,7 +574,14 @@ def case_bare_thread_fails() -> Any:
             done.set()
 
     def hook(args: Any) -> None:
-        seen.append([args.exc_type.__name__, str(args.exc_value), getattr(args.object, "__name__", None), args.err_msg])
+        seen.append(
+            [
+                args.exc_type.__name__,
+                str(args.exc_value),
+                getattr(args.object, "__name__", None),
+                args.err_msg,
+            ]
+        )
 
     before, sys.unraisablehook = sys.unraisablehook, hook
     try:
@@ -555,7 +622,9 @@ def case_current_thread_everywhere() -> Any:
             time.sleep(0.001)
             names.append(threading.current_thread().name)
 
-    threads = [threading.Thread(target=deep, args=(number,), name=f"t{number}") for number in range(5)]
+    threads = [
+        threading.Thread(target=deep, args=(number,), name=f"t{number}") for number in range(5)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -614,7 +683,11 @@ def case_local() -> Any:
     threads = [Background(use, number) for number in range(5)]
     got: list[Any] = [[thread.result() for thread in threads], data.value, vars(data)]
     del data.mine
-    got += [kind(getattr, data, "mine"), kind(delattr, data, "mine"), kind(setattr, data, "__dict__", {})]
+    got += [
+        kind(getattr, data, "mine"),
+        kind(delattr, data, "mine"),
+        kind(setattr, data, "__dict__", {}),
+    ]
     got += [kind(threading.local, 1)]
     return got
 
@@ -645,9 +718,20 @@ def case_local_subclass() -> Any:
 
     mine = Mine(10, step=5)
     mine.slot = "in all threads"
-    got: list[Any] = [mine.advance(), Background(mine.advance).result(), mine.count, len(made), mine.shared]
+    got: list[Any] = [
+        mine.advance(),
+        Background(mine.advance).result(),
+        mine.count,
+        len(made),
+        mine.shared,
+    ]
     mine.double = 8
-    return [*got, mine.count, Background(lambda: [mine.slot, mine.double]).result(), isinstance(mine, threading.local)]
+    return [
+        *got,
+        mine.count,
+        Background(lambda: [mine.slot, mine.double]).result(),
+        isinstance(mine, threading.local),
+    ]
 
 
 def case_local_gives_up() -> Any:
@@ -676,7 +760,13 @@ def case_local_gives_up() -> Any:
 
 def case_lock() -> Any:
     lock = threading.Lock()
-    got: list[Any] = [lock.locked(), lock.acquire(), lock.locked(), lock.acquire(False), lock.acquire(blocking=False)]
+    got: list[Any] = [
+        lock.locked(),
+        lock.acquire(),
+        lock.locked(),
+        lock.acquire(False),
+        lock.acquire(blocking=False),
+    ]
     got += [lock.acquire(timeout=0), lock.acquire(True, SHORT), lock.release(), kind(lock.release)]
     with lock as entered:
         got += [entered, lock.locked()]
@@ -757,14 +847,26 @@ def case_rlock() -> Any:
     lock = threading.RLock()
     got: list[Any] = [lock.acquire(), lock.acquire(), lock.acquire(False), held(lock)]
     got += [Background(lambda: kind(lock.release)).result()]
-    got += [lock.release(), lock.release(), held(lock), lock.release(), held(lock), kind(lock.release)]
+    got += [
+        lock.release(),
+        lock.release(),
+        held(lock),
+        lock.release(),
+        held(lock),
+        kind(lock.release),
+    ]
     with lock, lock:
         got.append(held(lock))
     got += [held(lock), "owner=0 count=0" in repr(lock)]
     with lock:
         got += [f"owner={threading.get_ident()} count=1" in repr(lock), "locked" in repr(lock)]
     anything: Any = lock.acquire
-    got += [kind(anything, True, -2), kind(anything, False, 1), kind(anything, "x", "y"), lock.acquire(timeout=0)]
+    got += [
+        kind(anything, True, -2),
+        kind(anything, False, 1),
+        kind(anything, "x", "y"),
+        lock.acquire(timeout=0),
+    ]
     lock.release()
     got += [kind(threading.RLock, 1) if sys.version_info >= (3, 14) else None, type(lock).__name__]
     return got
@@ -807,7 +909,11 @@ def case_condition() -> Any:
             condition.notify()
     got: list[Any] = [sorted(taker.result() for taker in takers)]
     with condition:
-        got += [condition.wait(SHORT), condition.wait_for(lambda: False, SHORT), condition.wait_for(lambda: 7, 1)]
+        got += [
+            condition.wait(SHORT),
+            condition.wait_for(lambda: False, SHORT),
+            condition.wait_for(lambda: 7, 1),
+        ]
     got += [kind(condition.wait), kind(condition.notify), kind(condition.release)]
     with condition:
         Background(lambda: 1).result()
@@ -830,8 +936,16 @@ def case_semaphores() -> Any:
             inside -= 1
 
     threads = [Background(work) for _ in range(8)]
-    got: list[Any] = [[thread.result() for thread in threads], most, semaphore.acquire(timeout=SHORT)]
-    got += [kind(threading.Semaphore, -1), kind(semaphore.release, 0), kind(semaphore.acquire, False, 1)]
+    got: list[Any] = [
+        [thread.result() for thread in threads],
+        most,
+        semaphore.acquire(timeout=SHORT),
+    ]
+    got += [
+        kind(threading.Semaphore, -1),
+        kind(semaphore.release, 0),
+        kind(semaphore.acquire, False, 1),
+    ]
     return got
 
 
@@ -875,7 +989,11 @@ def case_settrace_and_setprofile() -> Any:
 
 def case_stack_size() -> Any:
     before = threading.stack_size()
-    got = [threading.stack_size(1 << 20), threading.stack_size(before), kind(threading.stack_size, 1)]
+    got = [
+        threading.stack_size(1 << 20),
+        threading.stack_size(before),
+        kind(threading.stack_size, 1),
+    ]
     return [got[0] == before, got[1], got[2], threading.TIMEOUT_MAX > 1e6]
 
 
@@ -906,7 +1024,10 @@ def case_executors() -> Any:
         futures = [pool.submit(work, number) for number in range(6)]
         got: list[Any] = [outcome(future.result, LONG) for future in futures]
         names = {pool.submit(lambda: threading.current_thread().name).result() for _ in range(3)}
-        got += [all(name.startswith("pool_") for name in names), kind(pool.submit(time.sleep, SHORT).result, 0)]
+        got += [
+            all(name.startswith("pool_") for name in names),
+            kind(pool.submit(time.sleep, SHORT).result, 0),
+        ]
     return [*got, kind(pool.submit, work, 1)]
 
 
@@ -918,7 +1039,7 @@ def case_daemons_inherit() -> Any:
 
 
 def case_many_threads() -> Any:
-    done: "queue.SimpleQueue[int]" = queue.SimpleQueue()
+    done: queue.SimpleQueue[int] = queue.SimpleQueue()
 
     def work(number: int) -> None:
         time.sleep(0.001)

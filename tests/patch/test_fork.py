@@ -1,0 +1,14 @@
+"""fork leaves on graftlet what it leaves on real threads."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.patch.harness.run import Suite
+
+CASES = Suite("forks")
+
+
+@pytest.mark.parametrize("case", CASES.parameters())
+def test_same_as_with_threads(case: str) -> None:
+    CASES.check(case)
