@@ -147,7 +147,9 @@ def test_only_threads_that_ask_have_a_hub() -> None:
 
 def test_threads_with_hubs_that_end_leave_no_descriptor() -> None:
     def count() -> int:
-        return len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else 0  # noqa: PTH208, PTH110 # only a number
+        return (
+            len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else 0
+        )  # only a number
 
     def run() -> None:
         graftlet.joinall([graftlet.spawn(graftlet.sleep, 0) for _ in range(3)])

@@ -41,7 +41,8 @@ def outcome(function, *args):
         return type(error).__name__
 
 def descriptors():
-    return set(os.listdir("/proc/self/fd"))
+    listed = os.listdir("/proc/self/fd")
+    return {name for name in listed if os.path.lexists(f"/proc/self/fd/{name}")}
 
 def clean():
     for _ in range(3):
@@ -88,8 +89,7 @@ source, sink = os.pipe()
 full = full_pipe()
 master, slave = terminal()
 first, second = socket.socketpair()
-child = subprocess.Popen(["sleep", "100"], process_group=0) if sys.version_info >= (3, 11) else \\
-    subprocess.Popen(["sleep", "100"], preexec_fn=os.setpgrp)
+child = subprocess.Popen(["sleep", "9"], start_new_session=True, stdout=-3, stderr=-3)
 file, holder = locked_file()
 with tempfile.TemporaryDirectory() as directory:
     path = f"{directory}/fifo"

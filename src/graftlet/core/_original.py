@@ -20,11 +20,10 @@ import time as _time
 from typing import Any, Final
 
 try:
-    import _multiprocessing
+    from _multiprocessing import SemLock as _SemLock  # type: ignore[import-not-found] # no stubs
 except ImportError:  # a platform without semaphores that processes share
-    SemLock: Final[Any] = None
-else:
-    SemLock = getattr(_multiprocessing, "SemLock", None)
+    _SemLock = None
+SemLock: Final[Any] = _SemLock
 
 monotonic: Final = _time.monotonic
 sleep: Final = _time.sleep

@@ -96,6 +96,7 @@ class NativeCall:
                 self.end(False)
             else:
                 hub.external -= 1
+                self.leave()
             raise
         self.end(True)
         if self.error is not None:
@@ -104,6 +105,9 @@ class NativeCall:
             finally:
                 self.error = None  # its traceback refers to this frame
         return self.value
+
+    def leave(self) -> None:
+        """The greenlet has left, the call goes on."""
 
     def end(self, wanted: bool) -> None:
         """The call has ended. If its outcome is not wanted: undo what it did. In either thread, once."""
@@ -351,15 +355,25 @@ class _Locking(NativeCall):
     since, for the kernel takes locks of one process (or of one open file) for one and the same.
     """
 
-    __slots__ = ("_file", "_unlock", "unwanted")
+    __slots__ = ("_file", "_unlock", "left", "unwanted")
 
     def __init__(self, hub: Hub, function: Callable[..., Any], descriptor: int, *args: int) -> None:
         super().__init__(hub, function, descriptor, *args)
         self._unlock = (descriptor, LOCK_UN, *args[1:])
         self._file = _identity(descriptor)
+        self.left = False
         self.unwanted = True
         with _table_guard:
             _locking.setdefault(self._file, []).append(self)
+
+    def leave(self) -> None:
+        """Now nobody wants the lock, unless another greenlet waits for it."""
+        with _table_guard:
+            self.left = True
+            calls = _locking.get(self._file, [])
+            if all(call.left for call in calls):
+                for call in calls:
+                    call.unwanted = True
 
     def end(self, wanted: bool) -> None:
         """Give the lock back if nobody wants it."""

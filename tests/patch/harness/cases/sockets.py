@@ -304,7 +304,7 @@ def case_create_connection_fails() -> Any:
     if sys.version_info >= (3, 11):
         try:
             socket.create_connection(address, all_errors=True)
-        except ExceptionGroup as group:  # noqa: F821 - known since 3.11
+        except ExceptionGroup as group:
             got.append([describe(error) for error in group.exceptions])
     return got
 

@@ -11,14 +11,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from tests.patch.harness.tools import (
-    LONG,
     SHORT,
     Background,
-    describe,
     kind,
-    listening,
     outcome,
-    settle,
 )
 
 old = SimpleNamespace()
