@@ -205,7 +205,7 @@ def test_signals(variant: str) -> None:
     out = script(
         """
 source, sink = os.pipe()
-child = subprocess.Popen(["sleep", "0.1"])
+child = os.posix_spawn("/bin/sleep", ["sleep", "0.5"], os.environ)
 signal.signal(signal.SIGUSR1, lambda number, frame: print("handled"))
 
 def later(function, *args):
@@ -218,14 +218,16 @@ def interrupted(wait):
     except KeyboardInterrupt:
         print("interrupted")
 
-for wait in (lambda: os.read(source, 10), os.wait, child.wait, lambda: os.waitpid(child.pid, 2)):
+for wait in (
+    lambda: os.read(source, 10), os.wait, lambda: os.waitpid(child, 0), lambda: os.waitpid(child, 2)
+):
     interrupted(wait)
 clean()
 later(os.kill, os.getpid(), signal.SIGUSR1)
 graftlet.spawn_later(0.04, os.write, sink, b"data")
 print(os.read(source, 10))
 later(os.kill, os.getpid(), signal.SIGUSR1)
-print(child.wait())
+print(os.waitpid(child, 0)[1])
 clean()
 """,
         variant,
@@ -321,7 +323,7 @@ for name, ends in (("pipe", os.pipe()), ("terminal", terminal())):
     graftlet.spawn(slow_reader, ends[0], 1000000)
     meanwhile(f"write to a {name}", os.write, ends[1], b"x" * 1000000)
 meanwhile("system", os.system, "sleep 0.1")
-meanwhile("wait", lambda: os.wait()[1] if subprocess.Popen(["sleep", "0.1"]) else None)
+meanwhile("wait", lambda: os.posix_spawn("/bin/sleep", ["sleep", "0.1"], os.environ) and os.wait()[1])
 meanwhile("run", lambda: subprocess.run(["sleep", "0.1"]).returncode)
 meanwhile("timeout", lambda: outcome(lambda: subprocess.run(["sleep", "9"], timeout=0.1)))
 meanwhile("output", lambda: len(subprocess.check_output(
@@ -333,7 +335,10 @@ holder.wait()
 with tempfile.TemporaryDirectory() as directory:
     os.mkfifo(f"{directory}/fifo")
     graftlet.spawn_later(0.1, lambda: open(f"{directory}/fifo", "w").close())
-    meanwhile("FIFO", lambda: open(f"{directory}/fifo").read())
+    def read():
+        with open(f"{directory}/fifo") as fifo:
+            return fifo.read()
+    meanwhile("FIFO", read)
 ticker.kill()
 holder.stdout.close()
 file.close()

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -44,7 +44,11 @@ POLLERS = ("epoll", "poll", "select")
 TIMEOUT = 5.0
 #: Generated tests are as slow as the kernel.
 RELAXED = settings(
-    deadline=None, suppress_health_check=list(HealthCheck), max_examples=25, database=None
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    max_examples=25,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
 )
 
 
@@ -238,7 +242,6 @@ def test_leaving_a_wait(poller_name: str, data: st.DataObject) -> None:
             if data.draw(st.booleans()):
                 settle()
         graftlet.killall(waiting)
-        assert not a._closed if False else True
         # Afterwards the socket is as good as new.
         a.settimeout(TIMEOUT)
         b.settimeout(TIMEOUT)
@@ -510,7 +513,7 @@ class Descriptors(RuleBasedStateMachine):
     @rule(data=st.data(), size=st.integers(1, 50))
     def send(self, data: st.DataObject, size: int) -> None:
         stream = self.pick(data)
-        if stream.far is not None:
+        if stream.far is not None and stream.near:
             chunk = bytes((stream.sent + offset) % 251 for offset in range(size))
             stream.far.sendall(chunk)
             stream.sent += size

@@ -97,7 +97,7 @@ class Greenlet(Task):
         self._name: str | None = None
         self._site: tuple[CodeType, int] | None = None
         self._start_timer: Timer | None = None
-        #: For each `graftlet.local.local` in use here: its namespaces, of all greenlets.
+        # For each `graftlet.local.local` in use here: its namespaces, of all greenlets.
         self.locals: WeakValueDictionary[int, Any] | None = None
 
     def __repr__(self) -> str:

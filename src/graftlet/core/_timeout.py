@@ -20,8 +20,10 @@ class Timeout(BaseException):
 
     Args:
         seconds: None (or no argument) never raises anything.
-        exception: what to raise: None or True raise this Timeout itself; an exception class or instance
-            is raised instead; False raises this Timeout, which the ``with`` statement swallows.
+        exception: a class or an instance to raise instead of this Timeout.
+
+    With False for ``exception`` it is this Timeout that is raised, and the ``with`` statement swallows
+    it; None and True raise it, too.
 
     Used as a context manager it is started at the beginning and cancelled at the end::
 

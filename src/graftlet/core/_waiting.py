@@ -146,10 +146,12 @@ def wait(
     """Wait until ``objects`` are ready, and return the list of those that are.
 
     Args:
-        objects: greenlets, events, results. None: wait until nothing in this program can run any more
-            but the caller, and return whether that came to pass in time.
+        objects: greenlets, events, results; None: see below.
         timeout: seconds; None waits for ever.
         count: how many are enough; None: all.
+
+    Without ``objects``: wait until nothing in this program can run any more but the caller, and return
+    whether that came to pass in time.
     """
     if objects is not None:
         return list(iwait(objects, timeout, count))

@@ -18,6 +18,7 @@ import os
 import select
 import sys
 import warnings
+import weakref
 from _io import text_encoding
 from abc import ABCMeta
 from functools import partial
@@ -258,6 +259,7 @@ class BufferedReader(_Turns, _BufferedReader):
     def __init__(self, raw: Any, buffer_size: int) -> None:
         self._turn = RLock()
         super().__init__(raw, buffer_size)
+        _buffers.add(self)
 
     def peek(self, size: int = 0, /) -> bytes:
         with self._turn:
@@ -292,6 +294,7 @@ class BufferedWriter(_Turns, _BufferedWriter):
     def __init__(self, raw: Any, buffer_size: int) -> None:
         self._turn = RLock()
         super().__init__(raw, buffer_size)
+        _buffers.add(self)
 
     def flush(self) -> None:
         with self._turn:
@@ -301,6 +304,19 @@ class BufferedWriter(_Turns, _BufferedWriter):
         with self._turn:
             return super().write(data)
 
+
+_buffers: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
+
+
+def _begin_anew() -> None:
+    """In the child of a fork: nobody is inside a buffer. What is in it, its greenlet in the parent writes."""
+    for buffer in list(_buffers):
+        if buffer._turn.locked():
+            type(buffer).__init__(buffer, buffer.raw, size_of(buffer))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
 
 COOPERATIVE: Final[dict[type, Any]] = {
     _BufferedReader: BufferedReader,

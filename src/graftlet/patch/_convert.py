@@ -14,7 +14,7 @@ from typing import Any, Final
 from graftlet.core import _original
 from graftlet.io._select import Poll, epoll
 from graftlet.patch._report import Place
-from graftlet.patch._sweep import is_ours, is_ours_name
+from graftlet.patch._sweep import is_ours_or_namespace
 from graftlet.patch._threads import ThreadHandle
 from graftlet.sync._local import give_back_local, local, local_of
 from graftlet.sync._lock import Lock, RLock
@@ -162,7 +162,7 @@ def _held_by_graftlet(found: list[Any]) -> set[int]:
     """Ids of the objects that graftlet itself refers to: these stay native."""
     ours: set[int] = set()
     for holder in gc.get_referrers(*found):
-        if is_ours(holder) or (type(holder) is dict and is_ours_name(holder.get("__name__"))):
+        if is_ours_or_namespace(holder):
             ours.update(map(id, gc.get_referents(holder)))
     return ours
 

@@ -1,11 +1,16 @@
 """What takes the place of functions of module ``_signal``, which module ``signal`` stands on.
 
-Rule: a handler is installed behind a `MainHandler`, and the program never gets to see that one.
+Rule: a handler is installed behind a `MainHandler`, and the program never gets to see that one. A thread's
+signal mask says which thread the kernel may give a signal to; a greenlet is not the kernel's to choose, so
+only main's mask is a real one.
 """
 
 import _signal  # type: ignore[import-not-found] # typeshed has no stubs of it
+import errno
 import os
+from operator import index
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from graftlet.core import _signals
 from graftlet.core._current import blocking_hub, get_hub, hub_or_none
@@ -63,6 +68,28 @@ class SignalFunctions(Functions):
             raise ValueError("set_wakeup_fd only works in main thread of the main interpreter")
         return int(native_set_wakeup_fd(fd, warn_on_full_buffer=warn_on_full_buffer))
 
+    def pthread_sigmask(self, how: int, mask: Any, /) -> set[int]:
+        """As ``_signal.pthread_sigmask``: another thread's mask is not that of main, where handlers run."""
+        if not _in_other_thread():
+            return set(native_pthread_sigmask(how, mask))
+        thread = get_hub().current
+        before = _masks.get(thread)
+        if before is None:
+            before = set(native_pthread_sigmask(_signal.SIG_BLOCK, ()))
+        changed = {index(number) for number in mask}
+        for number in changed:
+            if not 1 <= number < _signal.NSIG:
+                raise ValueError(f"signal number {number} out of range [1; {_signal.NSIG - 1}]")
+        if how == _signal.SIG_BLOCK:
+            changed |= before
+        elif how == _signal.SIG_UNBLOCK:
+            changed = before - changed
+        elif how != _signal.SIG_SETMASK:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        # sigprocmask(2): these can't be blocked, which is silently ignored.
+        _masks[thread] = changed - {_signal.SIGKILL, _signal.SIGSTOP}
+        return before
+
     def sigwait(self, sigset: Any, /) -> int:
         """As ``signal.sigwait``; other greenlets run meanwhile."""
         if blocking_hub() is None:
@@ -105,7 +132,11 @@ def _await_signal(sigset: Any, deadline: float) -> Any:
         hub.park(a_signal, min(deadline, now + LOOK_EVERY))
 
 
+#: The masks of threads that are greenlets, of those that have set one.
+_masks: Final[WeakKeyDictionary[Any, set[int]]] = WeakKeyDictionary()
+
 a_signal: Final = Reason("a signal")
+native_pthread_sigmask: Final[Any] = getattr(_signal, "pthread_sigmask", None)
 native_set_wakeup_fd: Final = _signal.set_wakeup_fd
 native_sigwait: Final[Any] = getattr(_signal, "sigwait", None)
 native_sigwaitinfo: Final[Any] = getattr(_signal, "sigwaitinfo", None)

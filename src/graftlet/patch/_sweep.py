@@ -168,7 +168,7 @@ class _Sweep:
                     owners.setdefault(id(held), []).append(owner)
         for holder in holders:
             known = owners.get(id(holder), [])
-            if any(is_ours(owner) for owner in known):
+            if any(is_ours_or_namespace(owner) for owner in known):
                 continue
             if type(holder) is tuple:
                 self._in_tuple(holder, known)
@@ -316,6 +316,11 @@ def is_ours(holder: Any) -> bool:
     else:
         name = getattr(type(holder), "__module__", None) or ""
     return is_ours_name(name)
+
+
+def is_ours_or_namespace(holder: Any) -> bool:
+    """As `is_ours`, also for the dict of one of graftlet's modules."""
+    return is_ours(holder) or (type(holder) is dict and is_ours_name(holder.get("__name__")))
 
 
 def is_ours_name(name: object) -> bool:

@@ -223,7 +223,7 @@ def _signal() -> list[Change]:
 
     from graftlet.patch._signals import functions
 
-    names = ["signal", "getsignal", "pause", "set_wakeup_fd"]
+    names = ["signal", "getsignal", "pause", "pthread_sigmask", "set_wakeup_fd"]
     if hasattr(signal_module, "sigtimedwait"):
         names += ["sigwait", "sigwaitinfo", "sigtimedwait"]
     return _names("_signal", functions, *names)

@@ -24,7 +24,7 @@ def check_may_start(daemon: bool = False) -> None:
             raise PythonFinalizationError(  # noqa: F821 - 3.13 has it
                 "can't create new thread at interpreter shutdown"
             )
-        if sys.version_info >= (3, 12):  # goes with 3.12
+        elif sys.version_info >= (3, 12):  # noqa: RET506 - mypy knows it from unreachable code
             raise RuntimeError("can't create new thread at interpreter shutdown")
     if daemon and _daemons_allowed is not None and not _daemons_allowed():
         raise RuntimeError("daemon threads are not supported in this interpreter")

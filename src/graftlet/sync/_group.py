@@ -375,7 +375,7 @@ class Group:
 
     def imap(
         self, function: Function, *iterables: Iterable[Any], maxsize: int | None = None
-    ) -> IMap:
+    ) -> Iterator[Any]:
         """Iterate over the results of ``function`` for the items of ``iterables``, in that order.
 
         An item is taken out of ``iterables`` only when there is room for a greenlet that works on it.
@@ -390,6 +390,6 @@ class Group:
 
     def imap_unordered(
         self, function: Function, *iterables: Iterable[Any], maxsize: int | None = None
-    ) -> IMapUnordered:
+    ) -> Iterator[Any]:
         """As `imap`, but the results come in the order in which they are ready."""
         return IMapUnordered(self, function, zip(*iterables, strict=False), maxsize)

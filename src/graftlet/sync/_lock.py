@@ -131,7 +131,7 @@ class Lock(_Waitable):
         return f"<{self._state()} {_name_of(self)} object at {id(self):#x}>"
 
     @property
-    def holder(self) -> Task | None:
+    def holder(self) -> Any:
         """The greenlet that holds it; None if it is free or its holder is not parked."""
         return _task_of(self._taker) if self._native.locked() else None
 

@@ -23,9 +23,9 @@ class FakeClock:
 
     Args:
         start: the time at which it begins, seconds.
-        patience: while greenlets wait for file descriptors, that many real seconds are granted to
-            whoever is at the other end before the clock jumps.
+        patience: real seconds for whoever is at the other end of a descriptor that greenlets wait for.
 
+    The clock does not jump before these have passed.
     Hand it to `fresh_hub`. What native threads do is invisible to it, unless they are at work for
     `graftlet.offload`: use `hold` around what they take part in.
     """

@@ -27,8 +27,7 @@ def fresh_hub(
     """Within the ``with`` statement the current native thread has a hub of its own.
 
     Args:
-        clock: what its deadlines go by: a `FakeClock` (None: a new one) or a real clock, such as
-            ``time.monotonic``.
+        clock: what its deadlines go by: a real clock or a `FakeClock`; None: a new one of these.
         seed: its greenlets run in an order shuffled with this seed (see `shuffled`); None: in order.
 
     Whoever enters the block is the hub's main greenlet; `graftlet.get_hub` returns the hub. At the end
