@@ -16,6 +16,7 @@ import socket
 import struct
 import time
 import warnings
+import weakref
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -219,8 +220,9 @@ def test_read_through_a_file_when_its_socket_is_closed(poller: str) -> None:
 @RELAXED
 @pytest.mark.parametrize("poller_name", POLLERS)
 def test_leaving_a_wait(poller_name: str, data: st.DataObject) -> None:
-    with hub_on(poller_name):
-        a, b = PAIRS[data.draw(st.sampled_from(["tcp", "unix"]))]()
+    kind = data.draw(st.sampled_from(["tcp", "unix"]))
+    with hub_on(poller_name), contextlib.ExitStack() as stack:
+        a, b = map(stack.enter_context, PAIRS[kind]())
         filled = fill(a) if data.draw(st.booleans()) else 0
         a.settimeout(data.draw(st.sampled_from([None, TIMEOUT])))
         calls = [*reading(a).values(), *(writing(a).values() if filled else ())]
@@ -249,8 +251,6 @@ def test_leaving_a_wait(poller_name: str, data: st.DataObject) -> None:
         received = b""
         while not received.endswith(b"end"):
             received += a.recv(10)
-        a.close()
-        b.close()
 
 
 # -- Streams against a model
@@ -500,6 +500,7 @@ class Descriptors(RuleBasedStateMachine):
         self.stack = contextlib.ExitStack()
         self.stack.enter_context(hub_on(self.poller))
         self.streams: list[Stream] = []
+        self.thrown_away: list[weakref.ref[socket.socket]] = []
 
     def pick(self, data: st.DataObject) -> Stream:
         return data.draw(st.sampled_from(self.streams))
@@ -589,8 +590,9 @@ class Descriptors(RuleBasedStateMachine):
         if idle:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ResourceWarning)
-                stream.near.remove(idle.pop())
-                idle.clear()
+                self.thrown_away.append(weakref.ref(idle[0]))
+                stream.near.remove(idle[0])
+                del idle
                 gc.collect(0)
 
     @precondition(lambda self: self.streams)
@@ -642,9 +644,10 @@ class Descriptors(RuleBasedStateMachine):
             for sock in (*stream.near, stream.far):
                 if sock is not None:
                     sock.close()
+        for reference in self.thrown_away:
+            if (left := reference()) is not None:
+                left.close()  # some frame still has it
         settle()
-        self.streams.clear()
-        gc.collect(0)
         self.stack.close()
 
 

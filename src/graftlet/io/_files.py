@@ -457,12 +457,22 @@ class FileFunctions(Functions):
 functions: Final = FileFunctions()
 
 
+def _close_at_the_end(self: FileIO, close: Any = _FileIO.close) -> None:
+    """`FileIO.close`, without a name that may be gone."""
+    try:
+        close(self)
+    finally:
+        if self._owner is not None and not self._finalizing:
+            self._owner.close()
+
+
 def _leave_to_c() -> None:
     """The interpreter ends: who still prints when its modules have gone must not need any code of ours."""
     for kind in (FileIO, BufferedReader, BufferedWriter, _Turns):
         for name, value in list(vars(kind).items()):
-            if isinstance(value, (FunctionType, property)) and name != "__init__":
+            if isinstance(value, FunctionType) and name not in ("__init__", "_dealloc_warn"):
                 delattr(kind, name)
+    type.__setattr__(FileIO, "close", _close_at_the_end)
 
 
 atexit.register(_leave_to_c)
