@@ -43,11 +43,11 @@ if TYPE_CHECKING:
 
 POLLERS = ("epoll", "poll", "select")
 TIMEOUT = 5.0
-#: Generated tests are as slow as the kernel.
+#: Generated tests are as slow as the kernel: ``GRAFTLET_EXAMPLES=1000`` for a long search.
 RELAXED = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
-    max_examples=25,
+    max_examples=int(os.environ.get("GRAFTLET_EXAMPLES", "25")),
     database=None,
     phases=[Phase.explicit, Phase.generate],
 )
