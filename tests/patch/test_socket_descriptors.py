@@ -609,7 +609,8 @@ class Descriptors(RuleBasedStateMachine):
         stream = self.pick(data)
         if stream.far is not None:
             if how == "shutdown":
-                stream.far.shutdown(socket.SHUT_WR)
+                with contextlib.suppress(OSError):  # reset, if the near end was thrown away
+                    stream.far.shutdown(socket.SHUT_WR)
                 self.stack.callback(stream.far.close)
             else:
                 stream.far.close()

@@ -625,7 +625,10 @@ class Hub:
             return
         self.closed = True
         self.poller.close()
-        here = getcurrent()
+        try:
+            here = getcurrent()
+        except RuntimeError:
+            return  # the interpreter ends, and greenlets with it
         if self.raw.parent is here:
             for worker in self.idle:
                 worker.raw.parent = here  # where it goes when it ends

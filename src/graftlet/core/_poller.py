@@ -276,7 +276,11 @@ class LevelPoller:
         if self._interest.pop(watch.fd, None) is not None and self._poll is not None:
             self._poll.unregister(watch.fd)
 
-    settle = arm
+    def settle(self, watch: Watch) -> None:
+        try:
+            self.arm(watch)
+        except OSError:
+            self.disarm(watch)  # closed by another thread: who waits finds out by itself
 
     def arm_once(self, watch: Watch, events: int) -> None:
         raise NotImplementedError("every wait of a LevelPoller is level-triggered: use arm")
@@ -294,14 +298,15 @@ class LevelPoller:
         return events
 
     def _select(self, timeout: float | None) -> list[tuple[int, int]]:
-        reading = [fd for fd, interest in self._interest.items() if interest & IN]
-        writing = [fd for fd, interest in self._interest.items() if interest & OUT]
+        wanted = list(self._interest.items())  # another thread may close, and disarm, meanwhile
+        reading = [fd for fd, interest in wanted if interest & IN]
+        writing = [fd for fd, interest in wanted if interest & OUT]
         try:
             readable, writable, urgent = _original.select(reading, writing, reading, timeout)
         except OSError as error:
             if error.errno != errno.EBADF:
                 raise
-            return [(fd, NVAL) for fd in self._interest if not _is_open(fd)]
+            return [(fd, NVAL) for fd, _ in wanted if not _is_open(fd)]
         events = dict.fromkeys(readable, IN)
         for fd in urgent:
             events[fd] = events.get(fd, 0) | PRI

@@ -19,7 +19,6 @@ import os
 import select
 import stat
 import sys
-from fcntl import LOCK_EX
 from functools import partial
 from operator import index
 from typing import Any, Final
@@ -28,8 +27,7 @@ from graftlet.core import _original
 from graftlet.core._current import hub_or_none
 from graftlet.core._hub import Hub
 from graftlet.io._builtin import Functions
-from graftlet.io._process import NativeCall
-from graftlet.io._process import functions as process_functions
+from graftlet.io._native_call import NativeCall
 from graftlet.io._wait import READ, WRITE, wait_descriptor
 
 _preadv: Final = _original.preadv
@@ -133,11 +131,13 @@ def write_all(hub: Hub, fd: int, data: Any) -> int:
 
     Raises: BlockingIOError: nothing could be written, and ``fd`` is non-blocking.
     """
+    done = _write_at_once(fd, data)
+    if done and done == (len(data) if data.__class__ is bytes else memoryview(data).nbytes):
+        return done
     try:
         octets = memoryview(data).cast("B")
     except TypeError:
         return _original.write(fd, data)  # no bytes at all, in either sense
-    done = 0
     try:
         with octets:
             while True:
@@ -157,6 +157,21 @@ def write_all(hub: Hub, fd: int, data: Any) -> int:
         raise
 
 
+def _write_at_once(fd: int, data: Any) -> int:
+    """The usual case of `write_all`, in half the time: there is room. Returns 0 if there is none."""
+    if _Platform.nowait:
+        try:
+            return _pwritev(fd, (data,), -1, _Platform.nowait)
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            if error.errno not in _UNSUPPORTED:
+                raise
+        except NotImplementedError:
+            pass  # made for a C library without pwritev2
+    return 0
+
+
 def _write_now(fd: int, octets: memoryview) -> int:
     """Write what there is room for; BlockingIOError if that is nothing, whatever the descriptor's mode."""
     if _Platform.nowait:
@@ -166,7 +181,7 @@ def _write_now(fd: int, octets: memoryview) -> int:
             if error.errno not in _UNSUPPORTED:
                 raise
         except NotImplementedError:
-            pass
+            pass  # as above
     if not _get_blocking(fd):
         return _original.write(fd, octets)
     if (twin := _twin(fd, _fstat(fd), os.O_WRONLY)) >= 0:
@@ -333,15 +348,6 @@ class OsFunctions(Functions):
         except BlockingIOError:
             # eventfd(2): 2**64 - 1 would be passed; and no poll tells when there is room for ``value``.
             NativeCall(hub, _original.eventfd_write, fd, value).outcome()
-
-    def lockf(self, fd: int, command: int, length: int, /) -> None:
-        """As ``os.lockf``; other greenlets run meanwhile."""
-        if command == os.F_LOCK and hub_or_none() is not None:
-            # lockf(3) is fcntl(2) on the bytes from here on.
-            start = os.lseek(fd, 0, os.SEEK_CUR)
-            process_functions.lockf(fd, LOCK_EX, length, start)
-        else:
-            _original.os_lockf(fd, command, length)
 
     def open(self, path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
         """As ``os.open``; other greenlets run while a FIFO waits for its other end."""

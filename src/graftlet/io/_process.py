@@ -1,32 +1,25 @@
-"""What other processes keep us waiting for: children that change state, file locks.
+"""Children: waiting for them as waitpid(2) does, cooperatively.
 
-Rules:
-
-* *Nothing is reaped that nobody asked for.* Each function makes the very call that it takes the place of,
-  with WNOHANG, and makes it again when something has happened. What is waited for meanwhile is a pidfd
-  (pidfd_open(2)), which becomes readable when that child ends. Where a pidfd can't tell (any child, a
-  process group, stopped and continued children, old kernels) a native thread waits with WNOWAIT, which
-  leaves the child as it is. There is no SIGCHLD handler.
-* *A native thread of its own* (`NativeCall`) for what can only block: a child or a lock may keep it waiting
-  for ever, and would keep a thread of a bounded pool. It ends with its call, so a program that forks
-  later has no more threads then than it had before.
-* *A lock is for a greenlet that waits for it.* If that has left (kill, time-out) when its native thread gets
-  the lock at last, the lock is given back.
+Rule: *nothing is reaped that nobody asked for.* Each function makes the very call that it takes the place of,
+with WNOHANG, and makes it again when something has happened. What is waited for meanwhile is a pidfd
+(pidfd_open(2)), which becomes readable when that child ends. Where a pidfd can't tell (any child, a process
+group, stopped and continued children, old kernels) a native thread waits with WNOWAIT, which leaves the
+child as it is. There is no SIGCHLD handler.
 """
 
 import os
 from collections.abc import Callable
-from fcntl import LOCK_NB, LOCK_UN
 from operator import index
 from typing import Any, Final
 
 from graftlet.core import _original
 from graftlet.core._current import hub_or_none
 from graftlet.core._deadlock import own_threads
-from graftlet.core._hub import Hub, Task
+from graftlet.core._hub import Hub
 from graftlet.core._waiting import sleep_until
 from graftlet.core._waitqueue import WaitQueue
 from graftlet.io._builtin import Functions
+from graftlet.io._native_call import NativeCall
 from graftlet.io._wait import READ, wait_descriptor
 
 _WNOHANG: Final[int] = os.WNOHANG
@@ -42,104 +35,6 @@ _pidfd_open: Final = getattr(os, "pidfd_open", None)
 #: Seconds between two looks at a child where neither pidfd_open(2) nor waitid(2) is to be had.
 _SHORTEST_PAUSE: Final = 0.001
 _LONGEST_PAUSE: Final = 0.05
-
-
-# -- A native thread for one call
-
-
-class NativeCall:
-    """One call in a native thread of its own, for one greenlet."""
-
-    __slots__ = (
-        "_args",
-        "_back",
-        "_ended",
-        "_function",
-        "_guard",
-        "_hub",
-        "_task",
-        "error",
-        "value",
-    )
-
-    def __init__(self, hub: Hub, function: Callable[..., Any], *args: Any) -> None:
-        self._hub = hub
-        self._task: Task = hub.current
-        self._function = function
-        self._args = args
-        self.value: Any = None
-        #: What the call has raised; and before it has ended, something, too.
-        self.error: BaseException | None = RuntimeError("the native thread has not ended")
-        self._guard = _original.allocate_lock()
-        #: Whether the thread has its outcome, or the greenlet has left: what comes second sees it.
-        self._ended = False
-        #: Whether the outcome has come back to the hub.
-        self._back = False
-
-    def __repr__(self) -> str:
-        return f"{getattr(self._function, '__name__', self._function)}() in a native thread"
-
-    def outcome(self) -> Any:
-        """Make the call, and return or raise what it does. For a greenlet that leaves it goes on."""
-        hub = self._hub
-        try:
-            _original.start_new_thread(self._make, ())
-        except BaseException:
-            self.end(False)
-            raise
-        hub.external += 1
-        try:
-            while not self._back:
-                hub.park(self)
-        except BaseException:
-            if self._is_second():
-                self.end(False)
-            else:
-                hub.external -= 1
-                self.leave()
-            raise
-        self.end(True)
-        if self.error is not None:
-            try:
-                raise self.error
-            finally:
-                self.error = None  # its traceback refers to this frame
-        return self.value
-
-    def leave(self) -> None:
-        """The greenlet has left, the call goes on."""
-
-    def end(self, wanted: bool) -> None:
-        """The call has ended. If its outcome is not wanted: undo what it did. In either thread, once."""
-
-    def _is_second(self) -> bool:
-        with self._guard:
-            before, self._ended = self._ended, True
-            return before
-
-    def _make(self) -> None:
-        """In the native thread."""
-        me = _original.get_ident()
-        own_threads.add(me)
-        try:
-            self.value = self._function(*self._args)
-            self.error = None
-        except BaseException as error:
-            self.error = error
-        if self._is_second():
-            self.end(False)
-        else:
-            self._hub.post(self._come_back)
-        own_threads.discard(me)  # another thread may get this ident
-
-    def _come_back(self) -> None:
-        """On the hub."""
-        self._back = True
-        self._hub.external -= 1
-        self._hub.wake(self._task, self)
-
-
-# -- Children
 
 
 class _Look:
@@ -257,7 +152,7 @@ def _waited(hub: Hub, kind: int, number: int, states: int, look: Callable[[], An
 
 
 class ProcessFunctions(Functions):
-    """What takes the place of functions of modules ``os`` and ``fcntl`` that wait for other processes."""
+    """What takes the place of functions of module ``os`` that wait for children."""
 
     __slots__ = ()
 
@@ -317,14 +212,6 @@ class ProcessFunctions(Functions):
         status: int = NativeCall(hub, _original.system, command).outcome()
         return status
 
-    def flock(self, fd: Any, operation: int, /) -> None:
-        """As ``fcntl.flock``; other greenlets run meanwhile."""
-        _locked(_original.flock, fd, operation)
-
-    def lockf(self, fd: Any, cmd: int, len: int = 0, start: int = 0, whence: int = 0, /) -> Any:
-        """As ``fcntl.lockf``; other greenlets run meanwhile."""
-        return _locked(_original.lockf, fd, cmd, len, start, whence)
-
 
 functions: Final = ProcessFunctions()
 
@@ -343,91 +230,3 @@ def _reaped(hub: Hub, pid: int, options: int, function: Callable[..., Any], *arg
     if pid == -1:
         return _waited(hub, _P_ALL, 0, states, look)
     return _waited(hub, _P_PGID, -pid or os.getpgrp(), states, look)
-
-
-# -- File locks
-
-
-class _Locking(NativeCall):
-    """A native thread waits for a file lock.
-
-    A greenlet that leaves must not leave a lock behind: unless another greenlet has locked the same file
-    since, for the kernel takes locks of one process (or of one open file) for one and the same.
-    """
-
-    __slots__ = ("_file", "_unlock", "left", "unwanted")
-
-    def __init__(self, hub: Hub, function: Callable[..., Any], descriptor: int, *args: int) -> None:
-        super().__init__(hub, function, descriptor, *args)
-        self._unlock = (descriptor, LOCK_UN, *args[1:])
-        self._file = _identity(descriptor)
-        self.left = False
-        self.unwanted = True
-        with _table_guard:
-            _locking.setdefault(self._file, []).append(self)
-
-    def leave(self) -> None:
-        """Now nobody wants the lock, unless another greenlet waits for it."""
-        with _table_guard:
-            self.left = True
-            calls = _locking.get(self._file, [])
-            if all(call.left for call in calls):
-                for call in calls:
-                    call.unwanted = True
-
-    def end(self, wanted: bool) -> None:
-        """Give the lock back if nobody wants it."""
-        with _table_guard:
-            calls = _locking[self._file]
-            calls.remove(self)
-            if not calls:
-                del _locking[self._file]
-        if wanted or self.error is not None or not self.unwanted:
-            return
-        try:
-            if _identity(self._unlock[0]) == self._file:
-                self._function(*self._unlock)
-        except OSError:
-            pass  # closed, and the lock with it
-
-
-#: By file: the native threads that wait for its lock. Also those whose greenlet has left.
-_locking: Final[dict[tuple[int, int], list[_Locking]]] = {}
-_table_guard: Final = _original.allocate_lock()
-
-
-def _identity(descriptor: int) -> Any:
-    status = os.fstat(descriptor)
-    return status.st_dev, status.st_ino
-
-
-def _note(descriptor: int, unwanted: bool) -> None:
-    """This process wants to have (or not to have) locks on the file from now on."""
-    if _locking:
-        file = _identity(descriptor)
-        with _table_guard:
-            for call in _locking.get(file, ()):
-                call.unwanted = unwanted
-
-
-def _locked(function: Callable[..., Any], file: Any, operation: int, *args: int) -> Any:
-    """``function(file, operation, ...)``, where a native thread waits if somebody must."""
-    hub = hub_or_none()
-    fileno = getattr(file, "fileno", None)
-    if hub is None or not (fileno or isinstance(file, int)):
-        return function(file, operation, *args)
-    operation = index(operation)
-    descriptor: int = index(fileno() if fileno else file)
-    if operation & LOCK_UN:
-        result = function(descriptor, operation, *args)
-        _note(descriptor, unwanted=True)
-        return result
-    try:
-        result = function(descriptor, operation | LOCK_NB, *args)
-    except (BlockingIOError, PermissionError):  # fcntl(2): EAGAIN or EACCES
-        if operation & LOCK_NB:
-            raise
-        _note(descriptor, unwanted=False)
-        return _Locking(hub, function, descriptor, operation, *args).outcome()
-    _note(descriptor, unwanted=False)
-    return result

@@ -26,7 +26,7 @@ from graftlet.core._current import blocking_hub
 from graftlet.core._deadlines import INFINITY
 from graftlet.core._hub import Hub
 from graftlet.core._waitqueue import LONGEST_NATIVE_WAIT
-from graftlet.io._process import NativeCall
+from graftlet.io._native_call import NativeCall
 from graftlet.sync._lock import Lock
 
 # Values of ``kind`` (enum in semaphore.c).

@@ -82,6 +82,7 @@ class SocketState(Watch):
 
     __slots__ = (
         "blocks",
+        "elsewhere",
         "marked_closed",
         "owner",
         "recv",
@@ -106,6 +107,8 @@ class SocketState(Watch):
         self.tls: Any = None
         #: Whether the descriptor is known to be in blocking mode.
         self.blocks = False
+        #: The watches of those who wait in other hubs, or beside another socket object with this number.
+        self.elsewhere: list[Watch] = []
         #: Tells when the socket object is gone.
         self.owner: weakref.ref[Any] | None = None
 
@@ -232,7 +235,7 @@ def wait_first(hub: Hub, state: SocketState, writing: bool, deadline: float) -> 
         except FileExistsError:
             # Another socket object with the same descriptor is registered.
             state.hub = None
-    woken = wait_descriptor(hub, state.fd, WRITE if writing else READ, deadline)
+    woken = wait_descriptor(hub, state.fd, WRITE if writing else READ, deadline, state.elsewhere)
     if state.closed:
         raise closed_meanwhile()
     return woken
@@ -616,20 +619,25 @@ def shutdown(self: Socket, how: int, /) -> None:
             hub.post(lambda: hub.rouse(state))
 
 
+def _forget(watch: Watch) -> None:
+    hub = watch.hub
+    if hub is not None and not hub.closed:
+        if hub.thread == _original.get_ident():
+            hub.forget(watch)
+        else:
+            # Now, not when the other hub comes round: the number may be used again by then.
+            hub.poller.disarm(watch)
+            hub.post(lambda: hub.forget(watch))
+
+
 def release(self: Socket) -> None:
     """The descriptor is about to be closed or given away: nobody may wait for it any more."""
     state = self._closed
     if state.__class__ is not SocketState:
         return
     assert isinstance(state, SocketState)
-    hub = state.hub
-    if hub is not None and not hub.closed:
-        if hub.thread == _original.get_ident():
-            hub.forget(state)
-        else:
-            # Now, not when the other hub comes round: the number may be used again by then.
-            hub.poller.disarm(state)
-            hub.post(lambda: hub.forget(state))
+    for watch in (state, *state.elsewhere):
+        _forget(watch)
     state.closed = True
     state.owner = None
     state.shadow.detach()

@@ -72,8 +72,13 @@ def wait_watch(hub: Hub, watch: Watch, writing: bool, deadline: float = INFINITY
     return woken
 
 
-def wait_descriptor(hub: Hub, fd: int, events: int, deadline: float = INFINITY) -> bool:
+def wait_descriptor(
+    hub: Hub, fd: int, events: int, deadline: float = INFINITY, known: list[Watch] | None = None
+) -> bool:
     """Park until descriptor ``fd`` has one of ``events`` (or an error or a hang-up).
+
+    Args:
+        known: has the watch in it as long as this lasts, for whoever knows when ``fd`` is closed.
 
     Returns: False if the deadline passed first. True at once for what is always ready (regular files).
 
@@ -85,9 +90,13 @@ def wait_descriptor(hub: Hub, fd: int, events: int, deadline: float = INFINITY) 
         if watch is None or watch.closed:
             watch = Watch(fd)
             watch.hub = hub
+        if known is not None:
+            known.append(watch)
         try:
             return wait_watch(hub, watch, events == WRITE, deadline)
         finally:
+            if known is not None:
+                known.remove(watch)
             if type(watch) is Watch and not (watch.waits(False) or watch.waits(True)):
                 hub.poller.disarm(watch)
                 if hub.watches.get(fd) is watch:
@@ -100,20 +109,24 @@ def wait_descriptor(hub: Hub, fd: int, events: int, deadline: float = INFINITY) 
         # Registered already, edge-triggered or by somebody else who waits: ask an epoll of our own.
         with Readiness() as readiness:
             readiness.add(fd, events)
-            return wait_descriptor(hub, readiness.fileno(), READ, deadline)
+            return wait_descriptor(hub, readiness.fileno(), READ, deadline, known)
     except PermissionError:
         return True  # epoll_ctl(2), EPERM: a regular file or a directory
-    known = hub.watches.get(fd)
+    before = hub.watches.get(fd)
     hub.watches[fd] = watch
+    if known is not None:
+        known.append(watch)
     try:
         return wait_watch(hub, watch, events == WRITE, deadline)
     finally:
+        if known is not None:
+            known.remove(watch)
         if hub.watches.get(fd) is watch:
             hub.poller.disarm(watch)
-            if known is None:
+            if before is None:
                 del hub.watches[fd]
             else:
-                hub.watches[fd] = known
+                hub.watches[fd] = before
 
 
 class Readiness:

@@ -249,7 +249,6 @@ def _os() -> list[Change]:
         "dup2",
         "eventfd_read",
         "eventfd_write",
-        "lockf",
         "open",
         "read",
         "readinto",
@@ -269,12 +268,12 @@ def _subprocess() -> list[Change]:
 def _files() -> list[Change]:
     import _io
 
-    from graftlet.io._files import FileIO, functions
+    from graftlet.io import _files, _input
 
     return [
-        *_names("_io", functions, "open"),
-        *_names("builtins", functions, "input"),
-        Change(_io, "FileIO", FileIO),
+        *_names("_io", _files.functions, "open"),
+        *_names("builtins", _input.functions, "input"),
+        Change(_io, "FileIO", _files.FileIO),
     ]
 
 
@@ -287,9 +286,12 @@ def _settle_files(patched: bool) -> None:
 
 
 def _fcntl() -> list[Change]:
-    from graftlet.io._process import functions
+    from graftlet.io import _locks
 
-    return _names("fcntl", functions, "flock", "lockf")
+    return [
+        *_names("fcntl", _locks.functions, "flock", "lockf"),
+        *_names("os", _locks.os_functions, "lockf"),
+    ]
 
 
 def _queue() -> list[Change]:
@@ -352,7 +354,7 @@ GROUPS: Final = {
             "subprocess", "os.waitpid and its relatives, under subprocess; os.system", _subprocess
         ),
         Group("files", "open() on pipes, terminals and sockets; input()", _files, _settle_files),
-        Group("fcntl", "file locks: fcntl.flock and lockf", _fcntl),
+        Group("fcntl", "file locks: fcntl.flock and lockf, os.lockf", _fcntl),
         Group("signal", "handlers run in the main greenlet; pause", _signal, _settle_signals),
         Group("threading", "threads as greenlets, locks, thread-local data", _threading),
         Group(
