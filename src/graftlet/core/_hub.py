@@ -21,7 +21,7 @@ what the rest of a spawn does. All of them are started by the hub, from its shal
 import os
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Optional
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Optional
 
 from greenlet import getcurrent, greenlet
 
@@ -57,6 +57,8 @@ class Task(Alarm):
 
     __slots__ = ("context", "done", "hub", "pending", "raw", "timed_out", "waiting")
 
+    #: Whether the program takes it for a thread, which may lose control at any time.
+    is_thread: ClassVar[bool] = False
     hub: Optional["Hub"]
     #: Where it goes on: the greenlet (of package greenlet) that parked. None before its start.
     raw: greenlet | None
@@ -204,6 +206,9 @@ class Hub:
 
     #: So many idle workers are kept, about 20 KiB each.
     MAX_IDLE: Final = 1000
+    #: What ``batch`` is from one signal of `graftlet.core._preempt` on until the hub comes round. It ends the
+    #: batch, and the rest of it will be part of the next one.
+    PREEMPTED: Final = -1
 
     def __init__(
         self,

@@ -19,6 +19,9 @@ Handler = Callable[[int, FrameType | None], Any]
 #: The untouched functions. Handlers go in and come out as they are, `MainHandler` and all.
 install: Final = _signal.signal
 installed: Final = _signal.getsignal
+#: ``None`` where the platform has no interval timers.
+set_timer: Final[Any] = getattr(_signal, "setitimer", None)
+get_timer: Final[Any] = getattr(_signal, "getitimer", None)
 
 
 class MainHandler:
@@ -53,15 +56,23 @@ class _Call:
         self.handler(self.number, self.frame or sys._getframe(1))
 
 
+class OwnHandler:
+    """A handler for graftlet's own purposes: the program knows of none, and has it back when it asks."""
+
+    __slots__ = ()
+
+
 def wrapped(handler: Any) -> Any:
     """What to install instead of ``handler``, which may also be SIG_DFL, SIG_IGN or None."""
-    if callable(handler) and not isinstance(handler, MainHandler):
+    if callable(handler) and not isinstance(handler, (MainHandler, OwnHandler)):
         return MainHandler(handler)
     return handler
 
 
 def unwrapped(handler: Any) -> Any:
     """The program's own handler."""
+    if isinstance(handler, OwnHandler):
+        return _signal.SIG_DFL
     return handler.handler if isinstance(handler, MainHandler) else handler
 
 
@@ -78,6 +89,8 @@ def rewrap_all(change: Callable[[Any], Any]) -> None:
     """
     for number in _signal.valid_signals():
         handler = installed(number)
+        if isinstance(handler, OwnHandler):
+            continue
         if callable(handler) and (changed := change(handler)) is not handler:
             install(number, changed)
 
@@ -85,6 +98,6 @@ def rewrap_all(change: Callable[[Any], Any]) -> None:
 def program_has_handlers() -> bool:
     """Whether the program itself has installed any handler, which might wake anybody."""
     return any(
-        callable(handler) and unwrapped(handler) is not _signal.default_int_handler
-        for handler in map(installed, _signal.valid_signals())
+        callable(handler) and handler is not _signal.default_int_handler
+        for handler in map(unwrapped, map(installed, _signal.valid_signals()))
     )

@@ -63,10 +63,16 @@ class _Call:
 
 
 class NativePool:
-    """At most ``size`` native threads that carry out calls for greenlets."""
+    """At most ``size`` native threads that carry out calls for greenlets.
 
-    def __init__(self, size: int, _again: bool = False) -> None:
+    Args:
+        size: how many there may be.
+        keep: how many of them may stay idle; the others end.
+    """
+
+    def __init__(self, size: int, keep: int | None = None, _again: bool = False) -> None:
         self.size = size
+        self.keep = size if keep is None else keep
         self._calls: deque[_Call] = deque()
         # One release for each call that waits: idle threads block on it natively.
         self._idle: deque[Any] = deque()
@@ -117,6 +123,8 @@ class NativePool:
             try:
                 call = self._calls.popleft()
             except IndexError:
+                if len(self._idle) >= self.keep and self._end():
+                    return
                 # Idle first, then one more look: a call that came in between is not overlooked.
                 self._idle.append(gate)
                 if self._calls:
@@ -130,9 +138,21 @@ class NativePool:
             call.carry_out()
             del call
 
+    def _end(self) -> bool:
+        """Whether this thread may end: a call that came meanwhile may have counted on it."""
+        with self._guard:
+            self._threads -= 1
+        own_threads.discard(_original.get_ident())  # another thread may get this ident
+        if not self._calls:
+            return True
+        with self._guard:
+            self._threads += 1
+        own_threads.add(_original.get_ident())
+        return False
+
     def _forget_threads(self) -> None:
         """In the child of a fork: there are no threads here."""
-        self.__init__(self.size, _again=True)  # type: ignore[misc] # everything begins anew, by design
+        self.__init__(self.size, self.keep, _again=True)  # type: ignore[misc] # everything begins anew, by design
 
 
 #: For `offload`, and for whatever of the standard library can only block.

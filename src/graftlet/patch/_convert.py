@@ -13,11 +13,13 @@ from typing import Any, Final
 
 from graftlet.core import _original
 from graftlet.io._select import Poll, epoll
+from graftlet.patch._kept import is_kept
 from graftlet.patch._report import Place
+from graftlet.patch._sentinel import SentinelLock, sentinels
 from graftlet.patch._sweep import is_ours_or_namespace
 from graftlet.patch._threads import ThreadHandle
-from graftlet.sync._local import give_back_local, local, local_of
-from graftlet.sync._lock import Lock, RLock
+from graftlet.sync._local import ThreadLocal, give_back_local, local_of
+from graftlet.sync._lock import ThreadLock, ThreadRLock
 from graftlet.sync._old_local import adopt_subclasses, give_back_subclasses
 
 Pairs = dict[int, tuple[Any, Any]]
@@ -30,8 +32,8 @@ def existing(groups: list[str]) -> tuple[Pairs, list[Place]]:
     """
     kinds: dict[type, Any] = {}
     if "threading" in groups:
-        kinds[_original.LockType] = Lock.of
-        kinds[_original.RLock] = RLock.of
+        kinds[_original.LockType] = ThreadLock.of
+        kinds[_original.RLock] = ThreadRLock.of
         kinds[_original.ThreadLocal] = local_of
         adopt_subclasses()
         if _original.ThreadHandle is not None:
@@ -66,10 +68,11 @@ def existing(groups: list[str]) -> tuple[Pairs, list[Place]]:
         pairs.update(raw_files)
         left += [Place("another native thread, or a full pipe,", each) for each in busy_files]
     del objects
+    ends = sentinels() if "threading" in groups else set()
     for each in found:
-        if id(each) in ours:
+        if id(each) in ours or is_kept(each):
             continue
-        successor = kinds[type(each)](each)
+        successor = SentinelLock(each) if id(each) in ends else kinds[type(each)](each)
         if successor is None:
             left.append(Place("another native thread", each))
         else:
@@ -95,7 +98,7 @@ def remembered(pairs: Pairs) -> list[Remembered]:
     return [
         Remembered(native, successor)
         for native, successor in pairs.values()
-        if type(successor) is local or hasattr(type(successor), "give_back")
+        if type(successor) is ThreadLocal or hasattr(type(successor), "give_back")
     ]
 
 
@@ -107,7 +110,7 @@ def back(converted: list[Remembered]) -> Pairs:
         native, successor = each.native, each.successor()
         if successor is None:
             continue
-        if type(successor) is local:
+        if type(successor) is ThreadLocal:
             done = give_back_local(successor, native)
         else:
             done = successor.give_back(native)

@@ -5,6 +5,7 @@ nothing for a group, and every step is kept to be undone in the opposite order.
 """
 
 import contextlib
+import sys
 import warnings
 from collections.abc import Iterator
 from typing import Any, Final
@@ -12,10 +13,11 @@ from typing import Any, Final
 from graftlet.core import _original
 from graftlet.patch import _convert
 from graftlet.patch._applied import applied as applied_groups
+from graftlet.patch._changes import Change
 from graftlet.patch._imports import no_longer, on_import
 from graftlet.patch._report import Report
 from graftlet.patch._sweep import Undo, rebind
-from graftlet.patch._table import GROUPS, Change
+from graftlet.patch._table import GROUPS
 
 
 class _Applied:
@@ -143,6 +145,23 @@ def _patch_module(module: str) -> None:
                     and vars(change.owner).get(change.name) is not change.replacement
                 ):
                     _state.late.append(_Applied(change))
+            imported = GROUPS[name].imported
+            if imported is not None:
+                imported(module)
+
+
+def watch_again() -> None:
+    """The table names other modules than it did: patch those that are loaded, wait for the others."""
+    with _state.guard:
+        if not _state.applied:
+            return
+        on_import(_watched(), _patch_module)
+        known = len(_state.late)
+        for module in [name for name in _watched() if name in sys.modules]:
+            _patch_module(module)
+        new = [applied for applied in _state.late[known:] if applied.change.sweep]
+        if new:
+            rebind({id(a.before): (a.before, a.change.replacement) for a in new}, _state.log)
 
 
 def _settle(name: str, patched: bool) -> None:

@@ -16,6 +16,7 @@ from graftlet.core import _signals
 from graftlet.core._current import blocking_hub, get_hub, hub_or_none
 from graftlet.core._deadlines import INFINITY
 from graftlet.core._hub import Reason
+from graftlet.core._preempt import SIGNAL, preempter
 from graftlet.core._waitqueue import deadline_after
 from graftlet.io._builtin import Functions
 from graftlet.patch._threads import ThreadGreenlet
@@ -56,6 +57,8 @@ class SignalFunctions(Functions):
         """As ``_signal.signal``: the handler will be called in the main greenlet."""
         if _in_other_thread():
             raise ValueError("signal only works in main thread of the main interpreter")
+        if number == SIGNAL:
+            preempter.give_up()
         return _signals.unwrapped(_signals.install(number, _signals.wrapped(handler)))
 
     def getsignal(self, number: int, /) -> Any:
@@ -66,7 +69,25 @@ class SignalFunctions(Functions):
         """As ``signal.set_wakeup_fd``: only for the main greenlet."""
         if _in_other_thread():
             raise ValueError("set_wakeup_fd only works in main thread of the main interpreter")
-        return int(native_set_wakeup_fd(fd, warn_on_full_buffer=warn_on_full_buffer))
+        before = int(native_set_wakeup_fd(fd, warn_on_full_buffer=warn_on_full_buffer))
+        preempter.hold(fd >= 0)
+        return before
+
+    def setitimer(
+        self, which: int, seconds: float, interval: float = 0.0, /
+    ) -> tuple[float, float]:
+        """As ``signal.setitimer``."""
+        if which == _VIRTUAL and preempter.is_on:
+            preempter.give_up()
+        before: tuple[float, float] = _signals.set_timer(which, seconds, interval)
+        return before
+
+    def getitimer(self, which: int, /) -> tuple[float, float]:
+        """As ``signal.getitimer``."""
+        if which == _VIRTUAL and preempter.is_on:
+            return 0.0, 0.0
+        now: tuple[float, float] = _signals.get_timer(which)
+        return now
 
     def pthread_sigmask(self, how: int, mask: Any, /) -> set[int]:
         """As ``_signal.pthread_sigmask``: another thread's mask is not that of main, where handlers run."""
@@ -137,6 +158,7 @@ _masks: Final[WeakKeyDictionary[Any, set[int]]] = WeakKeyDictionary()
 
 a_signal: Final = Reason("a signal")
 native_pthread_sigmask: Final[Any] = getattr(_signal, "pthread_sigmask", None)
+_VIRTUAL: Final = getattr(_signal, "ITIMER_VIRTUAL", None)
 native_set_wakeup_fd: Final = _signal.set_wakeup_fd
 native_sigwait: Final[Any] = getattr(_signal, "sigwait", None)
 native_sigwaitinfo: Final[Any] = getattr(_signal, "sigwaitinfo", None)

@@ -30,9 +30,13 @@ from types import (
 from typing import Any, Final
 
 from graftlet.patch._report import Place
+from graftlet.sync._local import ThreadLocal
+from graftlet.sync._lock import ThreadLock, ThreadRLock
 
 #: Attributes under which graftlet's own classes may hold an original.
 _OURS: Final = "graftlet."
+#: Classes of graftlet's that don't say so.
+_DISGUISED: Final = (ThreadLock, ThreadRLock, ThreadLocal)
 
 
 #: Holders that need no change: functions and modules (what is in their dicts, tuples and cells comes by
@@ -313,6 +317,8 @@ def is_ours(holder: Any) -> bool:
         name = holder.__module__
     elif isinstance(holder, FunctionType):
         name = holder.__module__ or ""
+    elif type(holder) in _DISGUISED:
+        return True
     else:
         name = getattr(type(holder), "__module__", None) or ""
     return is_ours_name(name)

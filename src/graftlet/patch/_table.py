@@ -14,31 +14,13 @@ Two kinds:
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from importlib import import_module
 from typing import Any, Final
 
 from graftlet.io._builtin import builtin
-
-
-class Change:
-    """One attribute of ``owner`` (a module, or a class for a method) and what takes its place."""
-
-    __slots__ = ("name", "owner", "replacement", "sweep")
-
-    def __init__(self, owner: Any, name: str, replacement: Any, sweep: bool = True) -> None:
-        self.owner = owner
-        self.name = name
-        self.replacement = replacement
-        #: Whether other references to the original must be found and rebound, too.
-        self.sweep = sweep
-
-    def __str__(self) -> str:
-        owner = self.owner
-        where = owner.__name__
-        if isinstance(owner, type):
-            where = f"{owner.__module__}.{where}"
-        return f"{where}.{self.name}"
+from graftlet.patch import _adapters
+from graftlet.patch._changes import Change
 
 
 class Group:
@@ -51,9 +33,10 @@ class Group:
         settle: called after patching and before un-patching, with True and False.
         needs: the groups without which this one can't work, and why.
         late: modules that ``find`` does not import: it is asked again when the program does.
+        imported: called with the name of one of these that was imported, and patched, later.
     """
 
-    __slots__ = ("find", "late", "name", "needs", "settle", "what")
+    __slots__ = ("find", "imported", "late", "name", "needs", "settle", "what")
 
     def __init__(
         self,
@@ -62,7 +45,8 @@ class Group:
         find: Callable[[], list[Change]],
         settle: Callable[[bool], object] | None = None,
         needs: dict[str, str] | None = None,
-        late: tuple[str, ...] = (),
+        late: Collection[str] = (),
+        imported: Callable[[str], object] | None = None,
     ) -> None:
         self.name = name
         self.what = what
@@ -70,6 +54,7 @@ class Group:
         self.settle = settle
         self.needs = needs or {}
         self.late = late
+        self.imported = imported
 
 
 def _names(module_name: str, functions: Any, *names: str) -> list[Change]:
@@ -181,17 +166,17 @@ def _threading() -> list[Change]:
     import _thread
 
     from graftlet.patch._threads import ThreadHandle, functions
-    from graftlet.sync._local import local
-    from graftlet.sync._lock import Lock, RLock
+    from graftlet.sync._local import ThreadLocal
+    from graftlet.sync._lock import ThreadLock, ThreadRLock
 
     kinds = {
-        "LockType": Lock,
-        "RLock": RLock,
+        "LockType": ThreadLock,
+        "RLock": ThreadRLock,
         "_ThreadHandle": ThreadHandle,
-        "_local": local,
-        "allocate": Lock,
-        "allocate_lock": Lock,
-        "lock": Lock,
+        "_local": ThreadLocal,
+        "allocate": ThreadLock,
+        "allocate_lock": ThreadLock,
+        "lock": ThreadLock,
     }
     changes = [
         Change(_thread, name, kind) for name, kind in kinds.items() if hasattr(_thread, name)
@@ -224,6 +209,7 @@ def _signal() -> list[Change]:
     from graftlet.patch._signals import functions
 
     names = ["signal", "getsignal", "pause", "pthread_sigmask", "set_wakeup_fd"]
+    names += ["getitimer", "setitimer"]
     if hasattr(signal_module, "sigtimedwait"):
         names += ["sigwait", "sigwaitinfo", "sigtimedwait"]
     return _names("_signal", functions, *names)
@@ -236,6 +222,18 @@ def _settle_signals(patched: bool) -> None:
 
     if in_main_thread():
         rewrap_all(wrapped if patched else unwrapped)
+
+
+def _preemption() -> list[Change]:
+    from graftlet.patch._preemption import functions
+
+    return _names("os", functions, "execv", "execve")
+
+
+def _settle_preemption(patched: bool) -> None:
+    from graftlet.patch._preemption import settle
+
+    settle(patched)
 
 
 def _os() -> list[Change]:
@@ -297,9 +295,9 @@ def _fcntl() -> list[Change]:
 def _queue() -> list[Change]:
     import _queue
 
-    from graftlet.sync._simple_queue import SimpleQueue
+    from graftlet.sync._simple_queue import simple_queue_over
 
-    return [Change(_queue, "SimpleQueue", SimpleQueue)]
+    return [Change(_queue, "SimpleQueue", simple_queue_over(_queue))]
 
 
 def _multiprocessing() -> list[Change]:
@@ -358,6 +356,15 @@ GROUPS: Final = {
         Group("signal", "handlers run in the main greenlet; pause", _signal, _settle_signals),
         Group("threading", "threads as greenlets, locks, thread-local data", _threading),
         Group(
+            "preemption",
+            "threads that never wait take turns, as under CPython",
+            _preemption,
+            _settle_preemption,
+            needs={
+                "signal": "a program that uses SIGVTALRM or ITIMER_VIRTUAL itself could not take it back"
+            },
+        ),
+        Group(
             "queue",
             "queue.SimpleQueue (the other queues stand on threading)",
             _queue,
@@ -377,6 +384,14 @@ GROUPS: Final = {
             _settle_asyncio,
             needs={"select": "an event loop waits in a selector, which would block all greenlets"},
             late=("_asyncio", "uvloop"),
+        ),
+        Group(
+            "drivers",
+            "libraries that block inside C, each by its adapter in graftlet.ext",
+            _adapters.changes,
+            _adapters.settle,
+            late=_adapters.by_module,
+            imported=_adapters.imported,
         ),
     )
 }

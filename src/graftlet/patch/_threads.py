@@ -4,6 +4,9 @@ Rule: class ``threading.Thread`` and everything else in ``threading.py`` is CPyt
 above these few names. A thread is a `ThreadGreenlet`; its ident is as unique as a native one's; the main
 greenlet of a native thread has that thread's ident. What the C code does at a thread's end (release the
 sentinel lock of 3.10 to 3.12, set the handle of 3.13 and later) happens at the greenlet's end.
+
+Threads beget their own kind. What greenlets start is a greenlet. What a native thread without a hub starts is
+a native thread, as it would be without graftlet: its hub would run only while it waits, and end with it.
 """
 
 import os
@@ -16,20 +19,31 @@ from typing import Any, Final
 from greenlet import GreenletExit
 
 from graftlet.core import _original
-from graftlet.core._current import get_hub, hub_or_none, in_main_thread, per_thread
+from graftlet.core._current import (
+    blocking_hub,
+    get_hub,
+    hub_or_none,
+    in_main_thread,
+    per_thread,
+)
 from graftlet.core._deadlines import INFINITY
+from graftlet.core._deadlock import own_threads
 from graftlet.core._greenlet import Greenlet, getcurrent
+from graftlet.core._preempt import bases, preempter
 from graftlet.core._waitqueue import WaitQueue, deadline_after
 from graftlet.io._builtin import Functions
-from graftlet.io._offload import offload
+from graftlet.io._native_call import NativeCall
+from graftlet.patch._sentinel import SentinelLock
 from graftlet.patch._versions import check_may_start, report_thread_exception, warn_of_fork
-from graftlet.sync._lock import Lock
+from graftlet.sync._lock import ThreadLock
 
 
 class ThreadGreenlet(Greenlet):
     """The greenlet that is a thread."""
 
     __slots__ = ("_ended_as", "function", "handle", "native_id", "sentinel")
+
+    is_thread = True
 
     def __init__(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -40,7 +54,7 @@ class ThreadGreenlet(Greenlet):
         #: What ``threading.get_native_id`` says; 0: nobody has asked yet.
         self.native_id = 0
         #: Released when it ends: what ``Thread.join`` of Python 3.12 and older waits for.
-        self.sentinel: Lock | None = None
+        self.sentinel: ThreadLock | None = None
         #: Set when it ends: what ``Thread.join`` of Python 3.13 and newer waits for.
         self.handle: ThreadHandle | None = None
 
@@ -72,6 +86,20 @@ class ThreadGreenlet(Greenlet):
             self.handle._set_done()
 
 
+bases.update((Greenlet.execute.__code__, ThreadGreenlet._run.__code__))
+
+
+class StaysNative:
+    """A ``threading.Thread`` that derives from this, too, is a native thread, whoever starts it."""
+
+    __slots__ = ()
+
+
+def _is_native(function: Callable[..., Any]) -> bool:
+    """Whether a thread that is to call ``function`` must be a native one."""
+    return isinstance(getattr(function, "__self__", None), StaysNative) or blocking_hub() is None
+
+
 def _name_of(function: Any) -> str:
     name = getattr(getattr(function, "__self__", None), "name", None)
     if isinstance(name, str):
@@ -89,6 +117,8 @@ _native_ids: Final = count(1 << 22)
 _live: Final[set[ThreadGreenlet]] = set()
 #: Those that the interpreter waits for at its end (Python 3.13 and newer), oldest first.
 _joined_at_exit: Final[dict["ThreadHandle", None]] = {}
+#: The same for native threads; C waits for these, too, but would keep all greenlets waiting with it.
+_natives_joined_at_exit: Final[dict["ThreadHandle", None]] = {}
 
 
 class ThreadHandle:
@@ -104,7 +134,7 @@ class ThreadHandle:
         self._process = os.getpid()
         # Weak: a handle that is kept must not keep what the thread left behind.
         self._thread: weakref.ref[ThreadGreenlet] | None = None
-        #: The handle of a thread that was native before patching.
+        #: The handle of a native thread: C sets it at the thread's end.
         self._native: Any = None
 
     def __repr__(self) -> str:
@@ -150,9 +180,14 @@ class ThreadHandle:
             return
         if self.ident == functions.get_ident():
             raise RuntimeError("Cannot join current thread")
-        if self._native is not None and self.ident != get_hub().thread:
-            offload(self._native.join, timeout)
-            return
+        if self._native is not None:
+            hub = blocking_hub()
+            if hub is None:
+                self._native.join(timeout)
+                return
+            if self.ident != hub.thread:
+                NativeCall(hub, self._native.join, timeout).outcome()
+                return
         deadline = INFINITY if timeout is None or timeout < 0 else deadline_after(timeout)
         turn = self._joiners.enter(self._thread() or self if self._thread is not None else self)
         try:
@@ -178,6 +213,8 @@ class ThreadFunctions(Functions):
             raise TypeError("2nd arg must be a tuple")
         if kwargs is not None and not isinstance(kwargs, dict):
             raise TypeError("optional 3rd arg must be a dictionary")
+        if _is_native(function):
+            return _original.start_new_thread(function, args, kwargs or {})
         return _start(function, args, kwargs or {}).ident
 
     def start_joinable_thread(
@@ -196,6 +233,16 @@ class ThreadFunctions(Functions):
             raise TypeError("'handle' must be a _ThreadHandle")
         elif handle.ident != 0 or handle._done:
             raise RuntimeError("thread already started")
+        if _is_native(function):
+            native = _original.ThreadHandle()
+            native_start_joinable(function, handle=native, daemon=daemon)
+            handle._native = native
+            handle.ident = native.ident
+            if not daemon:
+                for each in [each for each in _natives_joined_at_exit if each.is_done()]:
+                    _natives_joined_at_exit.pop(each, None)
+                _natives_joined_at_exit[handle] = None
+            return handle
         thread = _start(function, (), {})
         thread.handle = handle
         handle.ident = thread.ident
@@ -214,17 +261,21 @@ class ThreadFunctions(Functions):
         """As ``_thread._shutdown``: wait for all threads that are not daemons."""
         me = functions.get_ident()
         while True:
-            handle = next((each for each in _joined_at_exit if each.ident != me), None)
+            waited = (*_joined_at_exit, *_natives_joined_at_exit)
+            handle = next((each for each in waited if each.ident != me), None)
             if handle is None:
                 break
             handle.join()
             _joined_at_exit.pop(handle, None)
+            _natives_joined_at_exit.pop(handle, None)
         if native_shutdown is not None:
             native_shutdown()
 
-    def _set_sentinel(self) -> Lock:
+    def _set_sentinel(self) -> "ThreadLock | SentinelLock":
         """As ``_thread._set_sentinel`` of Python 3.12 and older."""
-        lock = Lock()
+        if blocking_hub() is None:
+            return SentinelLock(native_set_sentinel())
+        lock = ThreadLock()
         current = getcurrent()
         if isinstance(current, ThreadGreenlet):
             current.sentinel = lock
@@ -280,9 +331,9 @@ class ThreadFunctions(Functions):
             native_set_name(name)
 
     def _count(self) -> int:
-        """As ``_thread._count``: the threads started by ``_thread`` that run."""
+        """As ``_thread._count``: the threads started by ``_thread`` that run, but for graftlet's own."""
         native: int = native_count()
-        return native + len(_live)
+        return max(0, native - len(own_threads)) + len(_live)
 
 
 def _start(
@@ -297,6 +348,7 @@ def _start(
     thread._remember_site(frame)
     _live.add(thread)
     hub.ready.append(thread)
+    preempter.start()
     return thread
 
 
@@ -317,14 +369,17 @@ def _begin_anew() -> None:
             handle._process = os.getpid()
     for thread in [each for each in _live if each.ident != me]:
         _live.discard(thread)
-    for handle in [each for each in _joined_at_exit if each.ident != me]:
-        _joined_at_exit.pop(handle)
+    for handles in (_joined_at_exit, _natives_joined_at_exit):
+        for handle in [each for each in handles if each.ident != me]:
+            handles.pop(handle)
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_begin_anew)
 
 native_shutdown: Final = _native("_shutdown")
+native_start_joinable: Final = _native("start_joinable_thread")
+native_set_sentinel: Final = _native("_set_sentinel")
 native_set_name: Final = _native("set_name")
 os_fork: Final[Any] = getattr(os, "fork", None)
 os_forkpty: Final[Any] = getattr(os, "forkpty", None)

@@ -47,7 +47,7 @@ class local:  # noqa: N801 - the name that threading.local has
             space = _space(self)
         if name in space:
             kind = type(self)
-            if kind is local or name not in data_descriptors(kind):
+            if kind is ThreadLocal or kind is local or name not in data_descriptors(kind):
                 return space[name]
         elif name == "__dict__":
             return space
@@ -80,6 +80,15 @@ class local:  # noqa: N801 - the name that threading.local has
                 f"{type(self).__name__!r} object has no attribute {name!r}"
             ) from None
 
+
+class ThreadLocal(local):
+    """What takes the place of ``_thread._local``: in everything that it says of itself, too."""
+
+    __module__ = "_thread"
+    __slots__ = ()
+
+
+ThreadLocal.__name__ = ThreadLocal.__qualname__ = "_local"
 
 # Slots are read past __getattribute__.
 _get_spaces: Final = local.__dict__["_local__spaces"].__get__
@@ -166,7 +175,7 @@ def data_descriptors(kind: type) -> frozenset[str]:
 
 def local_of(native: Any) -> local:
     """A greenlet-local object in which the current greenlet has what its thread has in ``native``."""
-    made = local()
+    made = ThreadLocal()
     vars(made).update(vars(native))
     return made
 

@@ -91,7 +91,7 @@ class _Waitable:
             self._waiters.wake_one()
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(f"cannot pickle {_name_of(self)!r} object")
+        raise TypeError(f"cannot pickle {_type_name(type(self))!r} object")
 
     def locked(self) -> bool:
         """Whether anybody holds it."""
@@ -104,6 +104,7 @@ class _Waitable:
 class Lock(_Waitable):
     """A mutual exclusion lock, as `threading.Lock`."""
 
+    __module__ = "graftlet.lock"
     __slots__ = ("_taker",)
 
     def __init__(self) -> None:
@@ -114,7 +115,8 @@ class Lock(_Waitable):
         self._taker: Any = None
 
     def __init_subclass__(cls) -> None:
-        raise TypeError("type 'graftlet.lock.Lock' is not an acceptable base type")  # as in C
+        if cls.__module__ != "_thread":
+            raise TypeError(f"type {_type_name(cls.__mro__[1])!r} is not an acceptable base type")
 
     @classmethod
     def of(cls, native: Any) -> "Lock":
@@ -128,7 +130,7 @@ class Lock(_Waitable):
         return native is self._native and not self._waiters and not self._late
 
     def __repr__(self) -> str:
-        return f"<{self._state()} {_name_of(self)} object at {id(self):#x}>"
+        return f"<{self._state()} {_type_name(type(self))} object at {id(self):#x}>"
 
     @property
     def holder(self) -> Any:
@@ -200,6 +202,7 @@ class Lock(_Waitable):
 class RLock(_Waitable):
     """A re-entrant lock, as `threading.RLock`: owned by a greenlet (or a native thread)."""
 
+    __module__ = "graftlet.lock"
     __slots__ = ("_count", "_owner")
 
     def __init__(self, *_args: Any, **_kwargs: Any) -> None:
@@ -237,7 +240,7 @@ class RLock(_Waitable):
     def __repr__(self) -> str:
         owner = self._owner
         return (
-            f"<{self._state()} {_name_of(self)} object owner={_ident_of(owner)} "
+            f"<{self._state()} {_type_name(type(self))} object owner={_ident_of(owner)} "
             f"count={self._count} at {id(self):#x}>"
         )
 
@@ -381,5 +384,23 @@ def _task_of(raw: Any) -> Task | None:
     return next((worker.task for worker in hub.workers if worker.raw is raw), None)
 
 
-def _name_of(lock: _Waitable) -> str:
-    return f"graftlet.lock.{type(lock).__name__}"
+def _type_name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__name__}"
+
+
+class ThreadLock(Lock):
+    """What takes the place of ``_thread.lock``: in everything that it says of itself, too."""
+
+    __module__ = "_thread"
+    __slots__ = ()
+
+
+class ThreadRLock(RLock):
+    """What takes the place of ``_thread.RLock``."""
+
+    __module__ = "_thread"
+    __slots__ = ()
+
+
+ThreadLock.__name__ = ThreadLock.__qualname__ = "lock"
+ThreadRLock.__name__ = ThreadRLock.__qualname__ = "RLock"

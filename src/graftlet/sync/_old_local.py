@@ -114,7 +114,7 @@ def _arguments(self: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 def adopt_subclasses() -> None:
     """Make the objects of every class that derives from the native local greenlet-local."""
     for kind in _Native.__subclasses__():
-        if kind is not _Bridge:
+        if kind.__module__.partition(".")[0] != "graftlet":  # `graftlet.native.local` stays native
             _change_base(kind, _Native, _Bridge)
             _adopted.append(kind)
 

@@ -7,7 +7,7 @@ something is there.
 """
 
 from _queue import Empty
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from graftlet.core import _original
 from graftlet.core._waitqueue import Turn, WaitQueue, deadline_after
@@ -20,8 +20,12 @@ class SimpleQueue(Generic[Item]):
 
     __slots__ = ("__weakref__", "_native", "_waiters")
 
+    _make_native: ClassVar[Any] = _original.SimpleQueue
+    #: What the native one raises.
+    _empty: ClassVar[type[Exception]] = Empty
+
     def __init__(self) -> None:
-        self._native: Any = _original.SimpleQueue()
+        self._native: Any = self._make_native()
         self._waiters = WaitQueue()
 
     @classmethod
@@ -77,7 +81,7 @@ class SimpleQueue(Generic[Item]):
             raise ValueError("'timeout' must be a non-negative number")
         try:
             item: Item = self._native.get_nowait()
-        except Empty:
+        except self._empty:
             if not block or timeout == 0:
                 raise
         else:
@@ -100,15 +104,28 @@ class SimpleQueue(Generic[Item]):
             while True:
                 try:
                     item: Item = native.get_nowait()
-                except Empty:
+                except self._empty:
                     pass
                 else:
                     return item
                 if turn.notified:
                     waiters.enter_again(turn)
                 elif not turn.park(deadline):
-                    raise Empty
+                    raise self._empty
         finally:
             turns.pop(turn, None)
             if turns and not native.empty():
                 waiters.wake_one()
+
+
+def simple_queue_over(module: Any) -> type[SimpleQueue[Any]]:
+    """The class for a copy of module ``_queue`` that the program has imported afresh, with its own types."""
+    if module.SimpleQueue in (_original.SimpleQueue, SimpleQueue):
+        return SimpleQueue
+    if issubclass(module.SimpleQueue, SimpleQueue):
+        return module.SimpleQueue  # type: ignore[no-any-return] # made here
+    return type(
+        "SimpleQueue",
+        (SimpleQueue,),
+        {"__slots__": (), "_make_native": module.SimpleQueue, "_empty": module.Empty},
+    )

@@ -1,0 +1,140 @@
+"""Threads that never wait take turns, as they do under CPython.
+
+A legacy thread may spin: ``while not done: ...`` without a call that waits. With real threads the interpreter
+takes the GIL away from it every 5 ms; a greenlet would keep all others from running for ever.
+
+Rule: while the process burns CPU time the kernel sends SIGVTALRM every `SLICE` (setitimer(2),
+ITIMER_VIRTUAL: a process that sleeps gets none, and no native thread is needed). If the hub has not come
+round between two of these signals, the handler, which CPython calls between two bytecodes of the greenlet
+that spins, lets everybody else run first, a mere `Hub.yield_now`. So
+
+* only threads are preempted (and main, which is one): who spawned greenlets counts on theirs to run until
+  they wait;
+* never inside graftlet's own functions, or in between: they count on that, too. The frames tell;
+* never while a module lock is taken: importlib guards its table by a lock of the native thread.
+
+The signal and its timer are given up as soon as the program wants them for itself.
+"""
+
+import _signal  # type: ignore[import-not-found] # typeshed has no stubs of it
+import atexit
+import os
+from types import CodeType, FrameType
+from typing import Final
+
+from graftlet.core import _signals
+from graftlet.core._current import hub_or_none, in_main_thread
+from graftlet.core._hub import Hub, Task, Worker
+
+#: Seconds of the process's own CPU time after which a thread that has not waited has to let others run; it
+#: may be one such slice late. The kernel's clock ticks every 4 ms on many machines: less is not to be had.
+SLICE: Final = 0.01
+
+#: ``None`` where the platform has no such timer: there nobody is preempted.
+SIGNAL: Final[int | None] = (
+    getattr(_signal, "SIGVTALRM", None) if hasattr(_signal, "ITIMER_VIRTUAL") else None
+)
+
+#: The functions of graftlet that a thread's own code is called by, and that don't mind.
+bases: Final[set[CodeType]] = {Worker._work.__code__}
+
+
+class Preempter(_signals.OwnHandler):
+    """The handler of the signal; what knows whether the timer runs."""
+
+    __slots__ = ("_process", "allowed", "held")
+
+    def __init__(self) -> None:
+        #: The process whose timer runs: a child has none of its own (fork(2)). 0: none runs.
+        self._process = 0
+        #: Whether threads are greenlets here, and the program has not taken signal or timer.
+        self.allowed = False
+        #: Whether every signal is written down for the program (``signal.set_wakeup_fd``): none for now.
+        self.held = False
+
+    def __repr__(self) -> str:
+        return "<graftlet's preemption of threads that never wait>"
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the timer runs."""
+        return self._process == os.getpid()
+
+    def start(self) -> None:
+        """There are threads now. Costs next to nothing if the timer runs already."""
+        if self.allowed and not self.held and not self.is_on and in_main_thread():
+            self._start()
+
+    def hold(self, held: bool) -> None:
+        """Make no signals while ``held``. Only from the main thread."""
+        self.held = held
+        if held:
+            self.stop()
+        else:
+            self.start()
+
+    def give_up(self) -> None:
+        """The program wants signal or timer for itself. Only from the main thread."""
+        self.allowed = False
+        self.stop()
+
+    def _start(self) -> None:
+        installed = _signals.installed(SIGNAL)
+        in_use = installed is not _signal.SIG_DFL and installed is not self
+        if in_use or _signals.get_timer(_signal.ITIMER_VIRTUAL) != (0.0, 0.0):
+            self.allowed = False  # the program's own
+            return
+        _signals.install(SIGNAL, self)
+        # signal(7): system calls that block are restarted, not interrupted.
+        _signal.siginterrupt(SIGNAL, False)
+        self._process = os.getpid()
+        # Py_FinalizeEx takes all handlers away, and the next signal would end the process.
+        atexit.register(self.stop_timer)
+        _signals.set_timer(_signal.ITIMER_VIRTUAL, SLICE, SLICE)
+
+    def stop_timer(self) -> None:
+        """Make no more signals."""
+        if self.is_on:
+            self._process = 0
+            atexit.unregister(self.stop_timer)
+            _signals.set_timer(_signal.ITIMER_VIRTUAL, 0)
+
+    def stop(self) -> None:
+        """Give timer and signal back. Only from the main thread."""
+        self.stop_timer()
+        if SIGNAL is not None and _signals.installed(SIGNAL) is self:
+            _signals.install(SIGNAL, _signal.SIG_DFL)
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - as CPython calls a handler
+        hub = hub_or_none()
+        if hub is None or hub.asleep:
+            return
+        if hub.batch != hub.PREEMPTED:
+            hub.batch = hub.PREEMPTED  # until the hub comes round
+        elif may_be_preempted(hub, hub.current, frame):
+            hub.yield_now()
+
+
+def may_be_preempted(hub: Hub, task: Task, frame: FrameType | None) -> bool:
+    """Whether ``task``, which runs in ``frame``, can let others run here and now."""
+    if not (task.is_thread or task is hub.main) or not hub.is_running(task):
+        return False
+    if task.waiting is not None or task.pending is not None or frame is None:
+        return False
+    if frame.f_globals.get("__name__") in ("importlib._bootstrap", "_frozen_importlib"):
+        return False
+    here: FrameType | None = frame
+    while here is not None:
+        if here.f_code not in bases:
+            module = here.f_globals.get("__name__")
+            if (
+                isinstance(module, str)
+                and module.startswith("graftlet.")
+                and not f"{module}.".startswith("graftlet.launch.")
+            ):
+                return False
+        here = here.f_back
+    return True
+
+
+preempter: Final = Preempter()

@@ -1,0 +1,459 @@
+"""Every wait for a descriptor, a child or a lock stands kill, time-out, signal, close and native threads."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.isolated import run_ok
+
+#: ``first`` and ``last``: when patching happens. The others take something away from the platform.
+VARIANTS = {
+    "first": {"WHEN": "first"},
+    "last": {"WHEN": "last"},
+    "no RWF_NOWAIT": {"WHEN": "first", "WITHOUT": "nowait"},
+    "nothing but poll": {"WHEN": "first", "WITHOUT": "nowait twins", "GRAFTLET_POLLER": "poll"},
+}
+
+PRELUDE = """
+import os
+if os.environ["WHEN"] == "first":
+    import graftlet
+    graftlet.patch_all()
+import fcntl, pty, signal, socket, subprocess, sys, tempfile, threading, time, tty
+if os.environ["WHEN"] == "last":
+    import graftlet
+    graftlet.patch_all()
+
+from graftlet.core import _original
+from graftlet.core._deadlock import own_threads
+from graftlet.io import _os
+from graftlet.testing import assert_hub_empty
+
+if "nowait" in os.environ.get("WITHOUT", ""):
+    _os._Platform.nowait = 0
+if "twins" in os.environ.get("WITHOUT", ""):
+    _os._Platform.twins = None
+
+def outcome(function, *args):
+    try:
+        return function(*args)
+    except BaseException as error:
+        return type(error).__name__
+
+def descriptors():
+    listed = os.listdir("/proc/self/fd")
+    return {name for name in listed if os.path.lexists(f"/proc/self/fd/{name}")}
+
+def clean():
+    for _ in range(3):
+        graftlet.sleep(0.001)
+    assert_hub_empty()
+
+def full_pipe():
+    source, sink = os.pipe()
+    os.set_blocking(sink, False)
+    outcome(os.write, sink, b"x" * 100000)
+    outcome(os.write, sink, b"x")
+    os.set_blocking(sink, True)
+    return source, sink
+
+def terminal():
+    master, slave = pty.openpty()
+    tty.setraw(slave)
+    return master, slave
+
+def locked_file():
+    file = tempfile.NamedTemporaryFile()
+    process = subprocess.Popen(
+        [sys.executable, "-c",
+         "import fcntl, sys; f = open(sys.argv[1], 'r+'); fcntl.flock(f, 2); fcntl.lockf(f, 2);"
+         "print(1, flush=True); sys.stdin.read()",
+         file.name],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process.stdout.readline()
+    return file, process
+
+graftlet.get_hub()
+"""
+
+
+def script(body: str, variant: str, *arguments: str) -> str:
+    return run_ok(PRELUDE + body, *arguments, environment=VARIANTS[variant])
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_killed_and_timed_out(variant: str) -> None:
+    out = script(
+        """
+source, sink = os.pipe()
+full = full_pipe()
+master, slave = terminal()
+first, second = socket.socketpair()
+child = subprocess.Popen(["sleep", "9"], start_new_session=True, stdout=-3, stderr=-3)
+file, holder = locked_file()
+with tempfile.TemporaryDirectory() as directory:
+    path = f"{directory}/fifo"
+    os.mkfifo(path)
+    waits = [
+        lambda: os.read(source, 10),
+        lambda: os.readv(source, [bytearray(3)]),
+        lambda: os.read(master, 10),
+        lambda: os.read(slave, 10),
+        lambda: os.read(first.fileno(), 10),
+        lambda: os.write(full[1], b"x" * 10),
+        lambda: os.write(second.fileno(), b"x" * 10_000_000),
+        lambda: os.write(master, b"x" * 10_000_000),
+        lambda: os.sendfile(full[1], file.fileno(), 0, 10),
+        lambda: os.eventfd_read(event),
+        lambda: os.waitpid(child.pid, 0),
+        lambda: os.waitpid(child.pid, os.WUNTRACED),
+        lambda: os.waitpid(-child.pid, 0),
+        lambda: os.wait(),
+        lambda: os.waitid(os.P_PID, child.pid, os.WEXITED),
+        lambda: child.wait(),
+        lambda: child.wait(100),
+        lambda: fcntl.flock(file, fcntl.LOCK_EX),
+        lambda: fcntl.lockf(file, fcntl.LOCK_EX),
+        lambda: open(path).read(),
+        lambda: os.open(path, os.O_RDONLY),
+    ]
+    file.write(b"0123456789")
+    file.flush()
+    event = os.eventfd(0)
+    before = descriptors()
+    for number, wait in enumerate(waits):
+        def guarded():
+            try:
+                return wait()
+            except graftlet.Timeout as timeout:
+                return "timed out"
+        waiter = graftlet.spawn(outcome, wait)
+        graftlet.sleep(0.003)
+        assert not waiter.ready(), number
+        waiter.kill()
+        assert waiter.get() == "GreenletExit", (number, waiter.get())
+        with graftlet.Timeout(0.003, False):
+            wait()
+            print("did not wait:", number)
+        clean()
+        left = descriptors() - before
+        assert not left, (number, [os.readlink(f"/proc/self/fd/{n}") for n in left])
+    # Native threads still wait for the FIFO: they close what they get.
+    os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+    time.sleep(0.05)
+    assert descriptors() == before
+# Nobody wants the locks any more.
+holder.stdin.close()
+holder.wait()
+time.sleep(0.05)
+with open(file.name, "r+b") as other:
+    fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+print(subprocess.run([sys.executable, "-c",
+    "import fcntl, sys; f = open(sys.argv[1], 'r+'); fcntl.lockf(f, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+    file.name]).returncode)
+child.kill()
+print(child.wait())
+holder.stdout.close()
+file.close()
+first.close()
+second.close()
+""",
+        variant,
+    )
+    assert out == "0\n-9\n"
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_closed_meanwhile(variant: str) -> None:
+    out = script(
+        """
+def check(wait, close):
+    waiter = graftlet.spawn(outcome, wait)
+    graftlet.sleep(0.002)
+    close()
+    print(waiter.get(timeout=3))
+    clean()
+
+for make in (os.pipe, terminal):
+    source, sink = make()
+    check(lambda: os.read(source, 10), lambda: os.close(source))
+    os.close(sink)
+source, sink = full_pipe()
+check(lambda: os.write(sink, b"x"), lambda: os.close(sink))
+os.close(source)
+source, sink = os.pipe()
+other, another = os.pipe()
+check(lambda: os.read(source, 10), lambda: os.dup2(other, source))
+check(lambda: os.read(source, 10), lambda: os.closerange(source, source + 1))
+for each in (sink, other, another):
+    os.close(each)
+first, second = socket.socketpair()
+check(lambda: os.read(first.fileno(), 10), lambda: os.close(first.detach()))
+second.close()
+source, sink = os.pipe()
+raw = open(source, "rb", 0)
+check(lambda: raw.read(10), raw.close)
+os.close(sink)
+""",
+        variant,
+    )
+    assert out == "OSError\n" * 7
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_signals(variant: str) -> None:
+    out = script(
+        """
+source, sink = os.pipe()
+child = os.posix_spawn("/bin/sleep", ["sleep", "0.5"], os.environ)
+signal.signal(signal.SIGUSR1, lambda number, frame: print("handled"))
+
+def later(function, *args):
+    graftlet.spawn_later(0.02, function, *args)
+
+def interrupted(wait):
+    later(os.kill, os.getpid(), signal.SIGINT)
+    try:
+        wait()
+    except KeyboardInterrupt:
+        print("interrupted")
+
+for wait in (
+    lambda: os.read(source, 10), os.wait, lambda: os.waitpid(child, 0), lambda: os.waitpid(child, 2)
+):
+    interrupted(wait)
+clean()
+later(os.kill, os.getpid(), signal.SIGUSR1)
+graftlet.spawn_later(0.04, os.write, sink, b"data")
+print(os.read(source, 10))
+later(os.kill, os.getpid(), signal.SIGUSR1)
+print(os.waitpid(child, 0)[1])
+clean()
+""",
+        variant,
+    )
+    assert out == "interrupted\n" * 4 + "handled\nb'data'\nhandled\n0\n"
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_native_threads(variant: str) -> None:
+    out = script(
+        """
+def native(function, *args):
+    _original.start_new_thread(function, args)
+
+source, sink = os.pipe()
+back, forth = os.pipe()
+
+def answer():
+    for _ in range(100):
+        os.write(forth, os.read(source, 100).upper())
+
+native(answer)
+done = []
+for number in range(100):
+    os.write(sink, b"%d abc" % number)
+    done.append(os.read(back, 100))
+print(len(done), done[-1])
+
+# A native thread waits for children, too, and a greenlet for one that it has started.
+children = []
+native(lambda: children.append(subprocess.run(["sh", "-c", "sleep 0.05; exit 3"]).returncode))
+process = subprocess.Popen(["sh", "-c", "sleep 0.05; exit 4"])
+print(process.wait())
+while not children:
+    time.sleep(0.01)
+print(children)
+clean()
+
+# A file that a native thread reads while greenlets do.
+file = open(source, "rb")
+lines = []
+native(lambda: lines.append(file.readline()))
+time.sleep(0.02)
+readers = [graftlet.spawn(lambda: lines.append(file.readline())) for _ in range(2)]
+graftlet.sleep(0.01)
+for line in (b"one\\n", b"two\\n", b"three\\n"):
+    os.write(sink, line)
+while len(lines) < 3:
+    time.sleep(0.01)
+print(sorted(lines))
+clean()
+file.close()
+""",
+        variant,
+    )
+    expected = ["100 b'99 ABC'", "4", "[3]", r"[b'one\n', b'three\n', b'two\n']"]
+    assert out.splitlines() == expected
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_others_run_meanwhile(variant: str) -> None:
+    out = script(
+        """
+ticks = 0
+def tick():
+    global ticks
+    while True:
+        time.sleep(0.005)
+        ticks += 1
+ticker = graftlet.spawn(tick)
+
+def meanwhile(name, function, *args):
+    global ticks
+    ticks = 0
+    begun = time.monotonic()
+    result = function(*args)
+    lasted = time.monotonic() - begun
+    # Half of what is possible: machines may be busy.
+    print(name, result, "others ran" if ticks > lasted / 0.01 else f"{ticks} ticks in {lasted} s")
+
+source, sink = os.pipe()
+graftlet.spawn_later(0.1, os.write, sink, b"x")
+meanwhile("read", os.read, source, 10)
+master, slave = terminal()
+graftlet.spawn_later(0.1, os.write, master, b"x")
+meanwhile("terminal", os.read, slave, 10)
+
+def slow_reader(source, size):
+    time.sleep(0.1)
+    while size > 0:
+        size -= len(os.read(source, 65536))
+for name, ends in (("pipe", os.pipe()), ("terminal", terminal())):
+    graftlet.spawn(slow_reader, ends[0], 1000000)
+    meanwhile(f"write to a {name}", os.write, ends[1], b"x" * 1000000)
+meanwhile("system", os.system, "sleep 0.1")
+meanwhile("wait", lambda: os.posix_spawn("/bin/sleep", ["sleep", "0.1"], os.environ) and os.wait()[1])
+meanwhile("run", lambda: subprocess.run(["sleep", "0.1"]).returncode)
+meanwhile("timeout", lambda: outcome(lambda: subprocess.run(["sleep", "9"], timeout=0.1)))
+meanwhile("output", lambda: len(subprocess.check_output(
+    ["sh", "-c", "sleep 0.1; head -c 1000000 /dev/zero"])))
+file, holder = locked_file()
+graftlet.spawn_later(0.1, holder.stdin.close)
+meanwhile("flock", fcntl.flock, file, fcntl.LOCK_EX)
+holder.wait()
+with tempfile.TemporaryDirectory() as directory:
+    os.mkfifo(f"{directory}/fifo")
+    graftlet.spawn_later(0.1, lambda: open(f"{directory}/fifo", "w").close())
+    def read():
+        with open(f"{directory}/fifo") as fifo:
+            return fifo.read()
+    meanwhile("FIFO", read)
+ticker.kill()
+holder.stdout.close()
+file.close()
+""",
+        variant,
+    )
+    assert out.splitlines() == [
+        "read b'x' others ran",
+        "terminal b'x' others ran",
+        "write to a pipe 1000000 others ran",
+        "write to a terminal 1000000 others ran",
+        "system 0 others ran",
+        "wait 0 others ran",
+        "run 0 others ran",
+        "timeout TimeoutExpired others ran",
+        "output 1000000 others ran",
+        "flock None others ran",
+        "FIFO  others ran",
+    ]
+
+
+def test_no_deadlock_is_seen_while_a_child_lives() -> None:
+    out = script(
+        """
+def child():
+    return os.posix_spawn("/bin/sleep", ["sleep", "0.05"], os.environ)
+
+for wait in (
+    lambda: os.waitpid(child(), 0),
+    lambda: child() and os.wait(),
+    lambda: child() and os.waitpid(0, 0),
+    lambda: child() and os.waitid(os.P_ALL, 0, os.WEXITED),
+    lambda: os.system("sleep 0.05"),
+):
+    wait()
+    clean()
+print("no deadlock")
+""",
+        "first",
+    )
+    assert out == "no deadlock\n"
+
+
+def test_the_hub_s_own_descriptors_are_out_of_reach() -> None:
+    """A daemon that closes all descriptors still runs."""
+    out = script(
+        """
+source, sink = os.pipe()
+own = sorted(int(n) for n in descriptors() if "anon" in os.readlink(f"/proc/self/fd/{n}"))
+assert len(own) == 2, own
+for number in own:
+    print(outcome(os.close, number), outcome(os.dup2, 1, number))
+for number in range(3, 100):
+    try:
+        os.close(number)
+    except OSError:
+        pass
+time.sleep(0.01)
+os.closerange(3, 10000)
+time.sleep(0.01)
+print(subprocess.run(["true"]).returncode)
+""",
+        "first",
+    )
+    assert out == "OSError OSError\n" * 2 + "0\n"
+
+
+def test_a_descriptor_keeps_its_mode_for_others_while_a_greenlet_waits() -> None:
+    for variant in VARIANTS:
+        out = script(
+            """
+source, sink = full_pipe()
+waiters = [graftlet.spawn(outcome, os.write, sink, b"x"), graftlet.spawn(outcome, os.read, 0, 1)]
+graftlet.sleep(0.01)
+print(os.get_blocking(sink), os.get_blocking(0))
+for waiter in waiters:
+    waiter.kill()
+""",
+            variant,
+        )
+        assert out == "True True\n"
+
+
+def test_two_processes_read_one_pipe() -> None:
+    """Readiness is a hint only: the other one may be faster."""
+    for variant in ("first", "no RWF_NOWAIT"):
+        out = script(
+            """
+source, sink = os.pipe()
+script = "import os, sys; n = 0\\nwhile os.read(0, 1): n += 1\\nprint(n)"
+child = subprocess.Popen([sys.executable, "-c", script], stdin=source, stdout=subprocess.PIPE)
+count = 0
+blocked = 0
+def tick():
+    global blocked
+    last = time.monotonic()
+    while True:
+        time.sleep(0.001)
+        blocked = max(blocked, time.monotonic() - last)
+        last = time.monotonic()
+def read():
+    global count
+    while os.read(source, 1):
+        count += 1
+reader = graftlet.spawn(read)
+ticker = graftlet.spawn(tick)
+for _ in range(300):
+    os.write(sink, b"x")
+    time.sleep(0.001)
+time.sleep(1)  # whoever has lost the race waits all this time
+os.close(sink)
+reader.join()
+print(count + int(child.communicate()[0]), blocked < 0.9)
+ticker.kill()
+""",
+            variant,
+        )
+        assert out == "300 True\n"

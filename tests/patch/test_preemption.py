@@ -1,0 +1,220 @@
+"""Threads that never wait take turns; who spawned greenlets keeps what it counts on."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from graftlet.core import _preempt
+from graftlet.core._current import get_hub
+from tests.isolated import run, run_ok
+from tests.patch.harness.run import Suite
+
+CASES = Suite("busy")
+
+
+@pytest.mark.parametrize("case", CASES.parameters())
+def test_same_as_with_threads(case: str) -> None:
+    CASES.check(case)
+
+
+SPIN = """
+    import threading, time, graftlet
+    graftlet.patch_all()
+    done = []
+
+    def spin(seconds):
+        until = time.process_time() + seconds
+        while time.process_time() < until and not done:
+            pass
+
+    def wait(seconds=0.01):
+        time.sleep(seconds)
+        done.append(True)
+"""
+
+
+def test_a_spawned_greenlet_yields_only_when_it_blocks() -> None:
+    out = run_ok(
+        SPIN
+        + """
+    threading.Thread(target=wait).start()
+
+    def job():
+        spin(0.1)
+        assert not done
+        return "never interrupted"
+
+    print(graftlet.spawn(job).get())
+    """
+    )
+    assert out == "never interrupted\n"
+
+
+def test_without_threads_there_is_no_signal() -> None:
+    out = run_ok(
+        SPIN
+        + """
+    graftlet.spawn(wait, 0)
+    spin(0.1)
+    print(done)
+    """
+    )
+    assert out == "[]\n"
+
+
+def test_it_can_be_left_out() -> None:
+    out = run_ok(
+        SPIN.replace("patch_all()", "patch_all(preemption=False)")
+        + """
+    threading.Thread(target=wait, args=[0]).start()
+    spin(0.1)
+    print(done)
+    """
+    )
+    assert out == "[]\n"
+
+
+def test_the_process_ends_in_peace_while_a_daemon_spins() -> None:
+    out = run_ok(
+        SPIN
+        + """
+    import atexit
+    atexit.register(spin, 0.05)
+    threading.Thread(target=lambda: spin(1000), daemon=True).start()
+    time.sleep(0.01)
+    print("end", flush=True)
+    """
+    )
+    assert out == "end\n"
+
+
+def test_a_program_put_in_the_place_of_this_one_gets_no_signal() -> None:
+    out = run_ok(
+        SPIN
+        + """
+    import os, sys
+    threading.Thread(target=wait).start()
+    spin(5)
+    try:
+        os.execv("/no such program", ["x"])
+    except FileNotFoundError:
+        done.clear()
+    threading.Thread(target=wait).start()
+    spin(5)
+    assert done, "no longer preempted after a failed exec"
+    code = "import time\\nwhile time.process_time() < 0.3: pass\\nprint('untouched')"
+    os.execv(sys.executable, [sys.executable, "-c", code])
+    """
+    )
+    assert out == "untouched\n"
+
+
+def test_children_preempt_threads_of_their_own() -> None:
+    out = run_ok(
+        SPIN
+        + """
+    import os
+    threading.Thread(target=wait).start()
+    spin(5)
+    done.clear()
+    child = os.fork()
+    if child == 0:
+        spin(0.05)
+        threading.Thread(target=wait).start()
+        spin(5)
+        os._exit(0 if done else 1)
+    print(os.waitpid(child, 0)[1])
+    """
+    )
+    assert out == "0\n"
+
+
+def test_un_patching_gives_signal_and_timer_back() -> None:
+    out = run_ok(
+        SPIN
+        + """
+    import signal
+    from graftlet.core import _signals
+    threading.Thread(target=wait).start()
+    spin(5)
+    assert _signals.installed(signal.SIGVTALRM) is not signal.SIG_DFL
+    graftlet.unpatch_all()
+    print(signal.getsignal(signal.SIGVTALRM) is signal.SIG_DFL)
+    print(signal.getitimer(signal.ITIMER_VIRTUAL))
+    """
+    )
+    assert out == "True\n(0.0, 0.0)\n"
+
+
+def test_an_import_by_two_threads_is_made_once() -> None:
+    """Importlib guards its table of module locks by a lock of the native thread."""
+    out = run_ok(
+        SPIN
+        + """
+    import importlib, importlib.machinery, sys
+    made = []
+
+    class Finder:
+        def find_spec(self, name, path=None, target=None):
+            if name.startswith("made_"):
+                return importlib.machinery.ModuleSpec(name, self)
+        def create_module(self, spec):
+            return None
+        def exec_module(self, module):
+            made.append(module.__name__)
+            until = time.process_time() + 0.002
+            while time.process_time() < until:
+                pass
+
+    sys.meta_path.append(Finder())
+
+    def load():
+        for number in range(20):
+            importlib.import_module(f"made_{number}")
+
+    threads = [threading.Thread(target=load) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print(len(made), len(set(made)))
+    """
+    )
+    assert out == "20 20\n"
+
+
+def test_a_handler_of_the_program_is_left_alone() -> None:
+    ended = run(
+        """
+    import signal, threading, time, graftlet
+    signal.signal(signal.SIGVTALRM, lambda *_: print("the program's own"))
+    graftlet.patch_all()
+    threading.Thread(target=print, args=["thread"]).start()
+    until = time.process_time() + 0.05
+    while time.process_time() < until:
+        pass
+    signal.raise_signal(signal.SIGVTALRM)
+    """
+    )
+    assert (ended.status, ended.err) == (0, "")
+    assert sorted(ended.out.splitlines()) == ["the program's own", "thread"]
+
+
+def test_never_inside_of_graftlet() -> None:
+    hub = get_hub()
+    here = sys._getframe()
+    assert _preempt.may_be_preempted(hub, hub.main, here) == (hub.current is hub.main)
+    code = compile("import sys\nframe = sys._getframe()", "inside.py", "exec")
+    for module, expected in (
+        ("graftlet.sync._lock", False),
+        ("graftlet.core._hub", False),
+        ("importlib._bootstrap", False),
+        ("graftlet.launch._run", True),
+        ("program", True),
+    ):
+        space: dict[str, object] = {"__name__": module}
+        exec(code, space)
+        frame = space["frame"]
+        assert _preempt.may_be_preempted(hub, hub.main, frame) is expected, module  # type: ignore[arg-type]
