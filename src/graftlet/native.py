@@ -22,7 +22,6 @@ from graftlet.core._original import (
     read,
     select,
     sleep,
-    start_new_thread,
     waitpid,
     write,
 )
@@ -44,6 +43,7 @@ from graftlet.patch._native import (
     Timer,
     local,
     socket,
+    start_new_thread,
 )
 
 __all__ = (
@@ -98,6 +98,7 @@ for _kind in (
     Timer,
     local,
     socket,
+    start_new_thread,
 ):
     _kind.__module__ = "graftlet.native"  # by the name that users import
 del _kind

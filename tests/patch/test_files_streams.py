@@ -1,21 +1,31 @@
-"""The standard streams, terminals, and files at a program's end, in a fork and after un-patching."""
+"""The standard streams, terminals, and files at a program's end, in a fork and after un-patching.
+
+Whether others run while a program waits for its input is asked while it waits: a greenlet of its own answers
+(`Witness`). If none can run, the answer never comes, and the test hangs, whatever the machine does meanwhile.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import select
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import graftlet
-from tests.isolated import run, run_ok
+from tests.isolated import LONGEST_RUN, run, run_ok
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 pytestmark = pytest.mark.slow  # fresh interpreters, and people who take their time
 FIRST_AND_LAST = pytest.mark.parametrize("when", ["first", "last"])
@@ -30,19 +40,32 @@ if os.environ["WHEN"] == "last":
     import graftlet
     graftlet.patch_all()
 
-ticks = 0
-def tick():
-    global ticks
-    while True:
-        time.sleep(0.005)
-        ticks += 1
-graftlet.spawn(tick)
-
-def others_ran():
-    global ticks
-    ran, ticks = ticks > 5, 0
-    return ran
+def witness():
+    while question := os.read(int(os.environ["WITNESS"]), 1):
+        os.write(int(os.environ["WITNESS"]), question)
+graftlet.spawn(witness)
 """
+
+
+class Witness:
+    """Asks a greenlet of the program whether it can run."""
+
+    def __init__(self) -> None:
+        self._ours, self.theirs = socket.socketpair()
+        self._ours.settimeout(LONGEST_RUN)
+
+    def variable(self) -> dict[str, str]:
+        return {"WITNESS": str(self.theirs.fileno())}
+
+    def ask(self) -> None:
+        """Return as soon as a greenlet has run, while the others wait (which takes them some time)."""
+        time.sleep(0.05)
+        self._ours.sendall(b"?")
+        assert self._ours.recv(1) == b"?"
+
+    def close(self) -> None:
+        self._ours.close()
+        self.theirs.close()
 
 
 def environment(when: str) -> dict[str, str]:
@@ -55,21 +78,38 @@ def program(body: str) -> str:
     return PATCH + textwrap.dedent(body)
 
 
+@contextlib.contextmanager
+def started(
+    body: str, when: str, options: tuple[str, ...] = ()
+) -> Iterator[tuple[subprocess.Popen[bytes], Witness]]:
+    """A program with pipes for its standard streams, which has said that it is ready."""
+    witness = Witness()
+    with (
+        contextlib.closing(witness),
+        subprocess.Popen(
+            [sys.executable, "-Werror", *options, "-c", program(body)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**environment(when), **witness.variable()},
+            pass_fds=[witness.theirs.fileno()],
+        ) as process,
+    ):
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        yield process, witness
+
+
 def feed(body: str, when: str, *parts: bytes, options: tuple[str, ...] = ()) -> list[str]:
     """The lines that a program prints which gets ``parts`` on its standard input, one after the other."""
-    command = [sys.executable, "-Werror", *options, "-c", program(body)]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment(when)
-    ) as process:
+    with started(body, when, options) as (process, witness):
         assert process.stdin is not None and process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
         for part in parts:
-            time.sleep(0.1)
+            witness.ask()
             process.stdin.write(part)
             process.stdin.flush()
         process.stdin.close()
         lines = process.stdout.read().decode().splitlines()
-        assert process.wait(20) == 0
+        assert process.wait(LONGEST_RUN) == 0
     return lines
 
 
@@ -82,22 +122,22 @@ def test_standard_input(when: str, options: tuple[str, ...]) -> None:
     lines = feed(
         """
         print("ready", flush=True)
-        print(repr(sys.stdin.readline()), others_ran())
-        print(repr(input("prompt ")), others_ran())
-        print(repr(sys.stdin.buffer.readline()), others_ran())
+        print(repr(sys.stdin.readline()))
+        print(repr(input("prompt ")))
+        print(repr(sys.stdin.buffer.readline()))
         print(repr(sys.stdin.buffer.raw.read(3)) if hasattr(sys.stdin.buffer, "raw") else "b'abc'")
-        print([line for line in sys.stdin], others_ran())
+        print([line for line in sys.stdin])
         """,
         when,
         *(b"one\n", b"two\n", b"three\n", b"abc", b"d\ne"),
         options=options,
     )
     assert lines == [
-        r"'one\n' True",
-        "prompt 'two' True",
-        r"b'three\n' True",
+        r"'one\n'",
+        "prompt 'two'",
+        r"b'three\n'",
         "b'abc'",
-        r"['d\n', 'e'] True",
+        r"['d\n', 'e']",
     ]
 
 
@@ -150,8 +190,6 @@ def test_greenlets_print_to_a_full_pipe(when: str) -> None:
         talkers = [threading.Thread(target=talk, args=[letter]) for letter in "abcd"]
         for talker in talkers:
             talker.start()
-        time.sleep(0.1)
-        print(others_ran(), file=sys.stderr)
         for talker in talkers:
             talker.join()
         """,
@@ -232,12 +270,14 @@ class Terminal:
     def __init__(self, body: str, when: str) -> None:
         command = [sys.executable, "-Werror", "-c", program(body)]
         self._master, slave = pty.openpty()
+        self.witness = Witness()
         self._process = subprocess.Popen(
             command,
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            env=environment(when),
+            env={**environment(when), **self.witness.variable()},
+            pass_fds=[self.witness.theirs.fileno()],
             preexec_fn=lambda: take_terminal(slave),  # noqa: PLW1509 - there are no other threads
         )
         os.close(slave)
@@ -245,7 +285,7 @@ class Terminal:
 
     def until(self, text: str) -> None:
         """Wait for the program to write ``text``."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + LONGEST_RUN
         while text not in self.seen:
             left = deadline - time.monotonic()
             assert left > 0 and select.select([self._master], [], [], left)[0], self.seen
@@ -256,16 +296,17 @@ class Terminal:
         self.seen = self.seen[self.seen.index(text) + len(text) :]
 
     def type(self, keys: str) -> None:
-        time.sleep(0.1)
+        self.witness.ask()
         os.write(self._master, keys.encode())
 
     def end(self) -> int:
         try:
-            return self._process.wait(20)
+            return self._process.wait(LONGEST_RUN)
         finally:
             self._process.kill()
             self._process.wait()
             os.close(self._master)
+            self.witness.close()
 
 
 def take_terminal(slave: int) -> None:
@@ -287,38 +328,38 @@ def test_a_person_types(when: str, readline: bool) -> None:
         if {readline}:
             import readline
         import getpass
-        print("answer", repr(input("name? ")), others_ran())
-        print("answer", repr(sys.stdin.readline()), others_ran())
+        print("answer", repr(input("name? ")))
+        print("answer", repr(sys.stdin.readline()))
         try:
             input("more? ")
         except EOFError:
-            print("answer EOF", others_ran())
+            print("answer EOF")
         try:
             input("and? ")
         except KeyboardInterrupt:
-            print("answer interrupted", others_ran())
-        print("answer", repr(input("last? ")), others_ran())
-        print("answer", repr(getpass.getpass("secret? ")), others_ran())
+            print("answer interrupted")
+        print("answer", repr(input("last? ")))
+        print("answer", repr(getpass.getpass("secret? ")))
         """,
         when,
     )
     terminal.until("name? ")
     terminal.type("bob\n")
-    terminal.until("answer 'bob' True")
+    terminal.until("answer 'bob'")
     terminal.type("line\n")
-    terminal.until(r"answer 'line\n' True")
+    terminal.until(r"answer 'line\n'")
     terminal.until("more? ")
     terminal.type("\x04")
-    terminal.until("answer EOF True")
+    terminal.until("answer EOF")
     terminal.until("and? ")
     terminal.type("\x03")
-    terminal.until("answer interrupted True")
+    terminal.until("answer interrupted")
     terminal.until("last? ")
     terminal.type("the end\n")
-    terminal.until("answer 'the end' True")
+    terminal.until("answer 'the end'")
     terminal.until("secret? ")
     terminal.type("hidden\n")
-    terminal.until("answer 'hidden' True")
+    terminal.until("answer 'hidden'")
     assert "hidden" not in terminal.seen
     assert terminal.end() == 0
 
@@ -328,31 +369,18 @@ def test_a_terminal_that_is_stopped_stops_nobody_else() -> None:
         """
         print("ready", flush=True)
         sys.stdin.readline()
-        talker = threading.Thread(target=print, args=["x" * 200000])
-        talker.start()
-        time.sleep(0.2)
-        with open(os.environ["REPORT"], "w") as report:
-            report.write(str(others_ran()))
-        talker.join()
+        print("x" * 200000)
         print("the end")
-        """.replace(
-            'os.environ["REPORT"]', repr(str(report := Path(f"/tmp/graftlet-{os.getpid()}")))
-        ),
+        """,
         "first",
     )
-    try:
-        terminal.until("ready")
-        terminal.type("\x13")  # Ctrl-S
-        terminal.type("go\n")
-        deadline = time.monotonic() + 10
-        while not (report.exists() and report.read_text()) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert report.read_text() == "True"
-        terminal.type("\x11")  # Ctrl-Q
-        terminal.until("the end")
-        assert terminal.end() == 0
-    finally:
-        report.unlink(missing_ok=True)
+    terminal.until("ready")
+    terminal.type("\x13")  # Ctrl-S
+    terminal.type("go\n")
+    terminal.witness.ask()
+    terminal.type("\x11")  # Ctrl-Q
+    terminal.until("the end")
+    assert terminal.end() == 0
 
 
 # -- Un-patching
@@ -408,27 +436,16 @@ def test_unpatched_files_are_what_they_were() -> None:
 
 
 def test_signals_reach_main_while_it_reads() -> None:
-    with subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            program(
-                """
-                print("ready", flush=True)
-                try:
-                    sys.stdin.read()
-                except KeyboardInterrupt:
-                    print("interrupted")
-                """
-            ),
-        ],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=environment("first"),
-    ) as process:
+    body = """
+        print("ready", flush=True)
+        try:
+            sys.stdin.read()
+        except KeyboardInterrupt:
+            print("interrupted")
+        """
+    with started(body, "first") as (process, witness):
         assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
-        time.sleep(0.05)
+        witness.ask()
         process.send_signal(signal.SIGINT)
         assert process.stdout.read() == b"interrupted\n"
-        assert process.wait(10) == 0
+        assert process.wait(LONGEST_RUN) == 0

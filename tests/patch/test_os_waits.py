@@ -289,74 +289,72 @@ file.close()
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_others_run_meanwhile(variant: str) -> None:
+    """Each of these waits ends only because another greenlet runs."""
     out = script(
         """
-ticks = 0
-def tick():
-    global ticks
-    while True:
-        time.sleep(0.005)
-        ticks += 1
-ticker = graftlet.spawn(tick)
-
-def meanwhile(name, function, *args):
-    global ticks
-    ticks = 0
-    begun = time.monotonic()
-    result = function(*args)
-    lasted = time.monotonic() - begun
-    # Half of what is possible: machines may be busy.
-    print(name, result, "others ran" if ticks > lasted / 0.01 else f"{ticks} ticks in {lasted} s")
+def meanwhile(name, other, function, *args):
+    runs = graftlet.spawn_later(0.01, other)
+    print(name, function(*args))
+    runs.get()
 
 source, sink = os.pipe()
-graftlet.spawn_later(0.1, os.write, sink, b"x")
-meanwhile("read", os.read, source, 10)
+meanwhile("read", lambda: os.write(sink, b"x"), os.read, source, 10)
 master, slave = terminal()
-graftlet.spawn_later(0.1, os.write, master, b"x")
-meanwhile("terminal", os.read, slave, 10)
-
-def slow_reader(source, size):
-    time.sleep(0.1)
-    while size > 0:
-        size -= len(os.read(source, 65536))
+meanwhile("terminal", lambda: os.write(master, b"x"), os.read, slave, 10)
 for name, ends in (("pipe", os.pipe()), ("terminal", terminal())):
-    graftlet.spawn(slow_reader, ends[0], 1000000)
-    meanwhile(f"write to a {name}", os.write, ends[1], b"x" * 1000000)
-meanwhile("system", os.system, "sleep 0.1")
-meanwhile("wait", lambda: os.posix_spawn("/bin/sleep", ["sleep", "0.1"], os.environ) and os.wait()[1])
-meanwhile("run", lambda: subprocess.run(["sleep", "0.1"]).returncode)
-meanwhile("timeout", lambda: outcome(lambda: subprocess.run(["sleep", "9"], timeout=0.1)))
-meanwhile("output", lambda: len(subprocess.check_output(
-    ["sh", "-c", "sleep 0.1; head -c 1000000 /dev/zero"])))
-file, holder = locked_file()
-graftlet.spawn_later(0.1, holder.stdin.close)
-meanwhile("flock", fcntl.flock, file, fcntl.LOCK_EX)
-holder.wait()
-with tempfile.TemporaryDirectory() as directory:
-    os.mkfifo(f"{directory}/fifo")
-    graftlet.spawn_later(0.1, lambda: open(f"{directory}/fifo", "w").close())
     def read():
-        with open(f"{directory}/fifo") as fifo:
+        size = 1000000
+        while size > 0:
+            size -= len(os.read(ends[0], 65536))
+    meanwhile(f"write to a {name}", read, os.write, ends[1], b"x" * 1000000)
+with tempfile.TemporaryDirectory() as directory:
+    path = f"{directory}/fifo"
+    os.mkfifo(path)
+    def let_go():
+        with open(path, "w") as fifo:
+            fifo.write("go\\n")
+    def read():
+        with open(path) as fifo:
             return fifo.read()
-    meanwhile("FIFO", read)
-ticker.kill()
-holder.stdout.close()
-file.close()
+    meanwhile("FIFO", let_go, read)
+    # Children that end when they are told to.
+    command = f"read line < {path}; exit 3"
+    shell = ["sh", "-c", command]
+    meanwhile("system", let_go, lambda: os.waitstatus_to_exitcode(os.system(command)))
+    meanwhile("wait", let_go, lambda: os.posix_spawn("/bin/sh", shell, os.environ) and os.wait()[1])
+    meanwhile("run", let_go, lambda: subprocess.run(shell).returncode)
+    meanwhile("popen", let_go, lambda: os.waitstatus_to_exitcode(os.popen(command).close()))
+    much = ["sh", "-c", f"read line < {path}; head -c 1000000 /dev/zero"]
+    meanwhile("output", let_go, lambda: len(subprocess.check_output(much)))
+    with subprocess.Popen(shell) as process:
+        runs = graftlet.spawn_later(0.01, bool)
+        print("timeout", outcome(process.wait, 0.05), runs.ready())
+        process.kill()
+for lock in (fcntl.flock, fcntl.lockf):
+    file, holder = locked_file()
+    meanwhile(lock.__name__, holder.stdin.close, lock, file, fcntl.LOCK_EX)
+    holder.wait()
+    holder.stdout.close()
+    file.close()
+clean()
 """,
         variant,
     )
     assert out.splitlines() == [
-        "read b'x' others ran",
-        "terminal b'x' others ran",
-        "write to a pipe 1000000 others ran",
-        "write to a terminal 1000000 others ran",
-        "system 0 others ran",
-        "wait 0 others ran",
-        "run 0 others ran",
-        "timeout TimeoutExpired others ran",
-        "output 1000000 others ran",
-        "flock None others ran",
-        "FIFO  others ran",
+        "read b'x'",
+        "terminal b'x'",
+        "write to a pipe 1000000",
+        "write to a terminal 1000000",
+        "FIFO go",
+        "",
+        "system 3",
+        "wait 768",
+        "run 3",
+        "popen 3",
+        "output 1000000",
+        "timeout TimeoutExpired True",
+        "flock None",
+        "lockf None",
     ]
 
 

@@ -18,6 +18,8 @@ from graftlet.core._signals import program_has_handlers
 
 #: The native threads that graftlet itself keeps: idle ones wake nobody.
 own_threads: Final[set[int]] = set()
+#: Native threads that were started and have not begun yet: ``sys._current_frames`` does not show them.
+starting: Final[set[object]] = set()
 
 
 def describe_if_stuck(hub: Hub) -> str | None:
@@ -28,7 +30,7 @@ def describe_if_stuck(hub: Hub) -> str | None:
 
 
 def _other_threads() -> bool:
-    return any(
+    return bool(starting) or any(
         ident not in own_threads and ident != _original.get_ident()
         for ident in sys._current_frames()
     )

@@ -15,9 +15,11 @@ from collections import OrderedDict
 from typing import Final
 
 from graftlet.core import _original
-from graftlet.core._current import blocking_hub
+from graftlet.core._current import blocking_hub, per_thread
 from graftlet.core._deadlines import INFINITY
 from graftlet.core._hub import Hub, Task
+
+_get_ident: Final = _original.get_ident
 
 #: ``lock.acquire`` refuses longer waits (``threading.TIMEOUT_MAX``), seconds.
 LONGEST_NATIVE_WAIT: Final = 1e6
@@ -34,13 +36,15 @@ class Turn:
     def __init__(self, what: object) -> None:
         self.what = what
         self.notified = False
-        self._gate = None
-        self._hub: Hub | None = blocking_hub()
-        self._task: Task | None
-        if self._hub is not None:
-            self._task = self._hub.current
+        hub: Hub | None
+        try:
+            hub = per_thread.hub  # `blocking_hub`, unrolled (benchmarks, pingpong)
+        except AttributeError:
+            hub = blocking_hub()
+        self._hub = hub
+        if hub is not None:
+            self._task: Task = hub.current
         else:
-            self._task = None
             self._gate = _original.allocate_lock()
             self._gate.acquire()
 
@@ -59,7 +63,6 @@ class Turn:
 
     def _block(self, deadline: float) -> bool:
         """`park`, in a native thread without a hub."""
-        assert self._gate is not None
         while not self.notified:
             left = LONGEST_NATIVE_WAIT
             if deadline != INFINITY:
@@ -78,21 +81,23 @@ class Turn:
         self.notified = True
         hub = self._hub
         if hub is None:
-            assert self._gate is not None
             try:
                 self._gate.release()
             except RuntimeError:
                 pass  # open already: an earlier notification came too late to be used
         elif hub.forked:
             return False
-        elif hub.thread == _original.get_ident():
-            self._wake()
+        elif hub.thread == _get_ident():
+            task = self._task
+            if task.waiting is self:  # `Hub.wake`, unrolled (benchmarks, pingpong)
+                task.waiting = None
+                hub.ready.append(task)
         else:
             hub.post(self._wake)
         return True
 
     def _wake(self) -> None:
-        assert self._hub is not None and self._task is not None
+        assert self._hub is not None
         self._hub.wake(self._task, self)
 
 
@@ -112,6 +117,11 @@ class WaitQueue:
         turn = Turn(what)
         self._turns[turn] = None
         return turn
+
+    def enter_with(self, turn: Turn) -> None:
+        """Stand at the end with a turn that another queue has served: it has been notified once."""
+        turn.notified = False
+        self._turns[turn] = None
 
     def enter_again(self, turn: Turn) -> None:
         """Stand at the front: notified, but somebody else was faster."""
@@ -143,9 +153,8 @@ class WaitQueue:
         turns = self._turns
         while turns:
             try:
-                turn = next(iter(turns))
-                del turns[turn]
-            except (StopIteration, KeyError, RuntimeError):
+                turn, _ = turns.popitem(False)
+            except KeyError:
                 continue  # another thread was faster
             # Invariant: who has taken a turn out notifies it, even if a signal's handler raises here.
             try:

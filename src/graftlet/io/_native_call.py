@@ -48,13 +48,21 @@ class NativeCall:
 
     def outcome(self) -> Any:
         """Make the call, and return or raise what it does. For a greenlet that leaves it goes on."""
-        hub = self._hub
+        self.start()
+        return self.wait()
+
+    def start(self) -> None:
+        """Begin the call. Raises: RuntimeError: there is no native thread to be had."""
         try:
             _original.start_new_thread(self._make, ())
         except BaseException:
             self.end(False)
             raise
-        hub.external += 1
+        self._hub.external += 1
+
+    def wait(self) -> Any:
+        """Return or raise what the call does, when it has been begun."""
+        hub = self._hub
         try:
             while not self._back:
                 hub.park(self)

@@ -117,6 +117,11 @@ class ResolverFunctions(Functions):
 
     def getnameinfo(self, address: Any, flags: int, /) -> tuple[str, str]:
         """As ``_socket.getnameinfo``."""
+        if not isinstance(address, tuple):
+            try:
+                return _original.getnameinfo(address, flags)  # says what is wrong
+            finally:
+                del address  # as in C, a traceback keeps no argument alive
         return getnameinfo(address, flags)
 
     def gethostbyname(self, host: Any, /) -> str:

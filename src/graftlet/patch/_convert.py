@@ -15,7 +15,7 @@ from graftlet.core import _original
 from graftlet.io._select import Poll, epoll
 from graftlet.patch._kept import is_kept
 from graftlet.patch._report import Place
-from graftlet.patch._sentinel import SentinelLock, sentinels
+from graftlet.patch._sentinel import NativeSentinelLock, sentinels
 from graftlet.patch._sweep import is_ours_or_namespace
 from graftlet.patch._threads import ThreadHandle
 from graftlet.sync._local import ThreadLocal, give_back_local, local_of
@@ -72,7 +72,7 @@ def existing(groups: list[str]) -> tuple[Pairs, list[Place]]:
     for each in found:
         if id(each) in ours or is_kept(each):
             continue
-        successor = SentinelLock(each) if id(each) in ends else kinds[type(each)](each)
+        successor = NativeSentinelLock(each) if id(each) in ends else kinds[type(each)](each)
         if successor is None:
             left.append(Place("another native thread", each))
         else:

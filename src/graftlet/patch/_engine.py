@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from graftlet.core import _original
+from graftlet.io._interpreters import is_main_interpreter
 from graftlet.patch import _convert
 from graftlet.patch._applied import applied as applied_groups
 from graftlet.patch._changes import Change
@@ -72,6 +73,7 @@ def patch_all(**groups: bool) -> Report:
 
     Raises:
         TypeError: there is no such group.
+        RuntimeError: this is not the main interpreter of the process.
     """
     unknown = [name for name in groups if name not in GROUPS]
     if unknown:
@@ -86,6 +88,11 @@ def patch(*names: str) -> Report:
     for name in names:
         if name not in GROUPS:
             raise ValueError(f"patch: no group {name!r}; the groups are {', '.join(GROUPS)}")
+    if not is_main_interpreter():
+        raise RuntimeError(
+            "patch: this is not the main interpreter of the process, and greenlets are of no use in any "
+            "other: its threads stay what they are; call patch_all() in the main one only"
+        )
     with _state.guard:
         report = Report()
         new = [name for name in names if name not in _state.applied]
@@ -115,6 +122,11 @@ def patch(*names: str) -> Report:
     for text in report.warnings:
         warnings.warn(text, RuntimeWarning, stacklevel=3)
     return report
+
+
+def every_change() -> list[_Applied]:
+    """What is patched now, in the order in which it was, and what was there before."""
+    return [*(each for every in _state.applied.values() for each in every), *_state.late]
 
 
 def _module_of(change: Change) -> str:

@@ -22,10 +22,16 @@ from typing import Any, Final, TypeVar
 
 from graftlet.core import _original
 from graftlet.io._socket import _python_close, _python_detach
+from graftlet.patch._engine import every_change
 from graftlet.patch._kept import keep
-from graftlet.patch._threads import StaysNative
+from graftlet.patch._threads import StaysNative, start_native
 
 Kind = TypeVar("Kind", bound=type)
+
+# As bases of classes: the type checker accepts no constants.
+_RLock: Any = _original.RLock
+_SimpleQueue: Any = _original.SimpleQueue
+_Local: Any = _original.ThreadLocal
 
 
 def _on(names: dict[str, Any], only: str | None = None) -> Callable[[Kind], Kind]:
@@ -40,12 +46,21 @@ def _on(names: dict[str, Any], only: str | None = None) -> Callable[[Kind], Kind
         space = {**vars(sys.modules[base.__module__]), **names}
         names.setdefault(kind.__name__, kind)
         space[kind.__name__] = kind
-        for name, value in list(vars(base).items()):
+        for name in list(vars(base)):
+            value = _untouched(base, name)
             if isinstance(value, FunctionType) and name not in vars(kind) and only in (None, name):
                 setattr(kind, name, _moved(value, space, kind))
         return kind
 
     return rebuilt
+
+
+def _untouched(kind: type, name: str) -> Any:
+    """What ``kind`` has under ``name`` when nothing is patched."""
+    for applied in every_change():
+        if applied.change.owner is kind and applied.change.name == name:
+            return applied.before
+    return vars(kind)[name]
 
 
 def _moved(function: FunctionType, space: dict[str, Any], kind: type) -> FunctionType:
@@ -72,19 +87,26 @@ def Lock() -> Any:  # noqa: N802 - a function in threading, too, up to Python 3.
     return keep(_original.allocate_lock())
 
 
-class RLock(_original.RLock):
+def start_new_thread(
+    function: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any] | None = None, /
+) -> int:
+    """As ``_thread.start_new_thread``: start a native thread; returns its ident."""
+    return int(start_native(_original.start_new_thread, function, args, kwargs or {}))
+
+
+class RLock(_RLock):  # type: ignore[misc] # as above
     """A ``_thread.RLock``, owned by a native thread: by all of its greenlets at once."""
 
     __slots__ = ()
 
 
-class SimpleQueue(_original.SimpleQueue):  # type: ignore[type-arg] # C's own has no type parameter
+class SimpleQueue(_SimpleQueue):  # type: ignore[misc] # as above
     """A ``_queue.SimpleQueue``: ``get`` keeps the whole native thread waiting."""
 
     __slots__ = ()
 
 
-class local(_original.ThreadLocal):  # noqa: N801 - the name that threading.local has
+class local(_Local):  # type: ignore[misc] # noqa: N801 - the name that threading.local has
     """A ``_thread._local``: each native thread has its own values; its greenlets share them."""
 
     __slots__ = ()

@@ -1,51 +1,98 @@
-"""The lock by which Python 3.12 and older know that a native thread has ended.
+"""The lock by which Python 3.12 and older know that a thread has ended: ``Thread._tstate_lock``.
 
-Rule: C releases this lock, at the very end of its thread, and tells nobody. So whoever waits for it must
-wait natively: a greenlet has a native thread do that, and other greenlets run meanwhile. From Python 3.13
-on a thread has a handle instead (`graftlet.patch._threads.ThreadHandle`); this module can go with 3.12.
+Rule: `Thread.join` (``_wait_for_tstate_lock``) looks at this lock when an exception leaves it, and if it is
+locked it takes that for its own doing, releases it and calls the thread ended (bpo-45274). In CPython that
+goes wrong with Ctrl-C; here it would with every `Timeout` around a ``join``. So whoever has been interrupted
+is told, once, that it is free.
+
+A native thread's lock is released by C, which tells nobody. So whoever waits for it must wait natively: a
+greenlet has a native thread do that, and other greenlets run meanwhile.
+
+From Python 3.13 on a thread has a handle instead (`graftlet.patch._threads.ThreadHandle`): all this can go
+with 3.12.
 """
 
 import sys
-from typing import Any
+from typing import Any, Final
 
 from graftlet.core._current import blocking_hub
+from graftlet.core._deadlines import INFINITY
+from graftlet.core._hub import Hub
+from graftlet.core._waiting import sleep_until
 from graftlet.io._native_call import NativeCall
 
 
 class SentinelLock:
-    """Stands for the ``_tstate_lock`` of a native thread."""
+    """The end of a thread that is a greenlet. ``lock`` is released there."""
 
-    __slots__ = ("__weakref__", "_native")
+    __slots__ = ("__weakref__", "_interrupted", "_lock")
 
-    def __init__(self, native: Any) -> None:
-        self._native = native
-
-    def give_back(self, native: Any) -> bool:
-        """Undo patching."""
-        return native is self._native
+    def __init__(self, lock: Any) -> None:
+        self._lock = lock
+        self._interrupted = False
 
     def __repr__(self) -> str:
-        return f"<the end of a native thread: {self._native!r}>"
+        return f"<the end of a thread: {self._lock!r}>"
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """As ``threading.Lock.acquire``: wait for the thread's end."""
-        if self._native.acquire(False):
-            return True
-        hub = blocking_hub() if blocking and timeout != 0 else None
-        if hub is None:
-            return bool(self._native.acquire(blocking, timeout))
-        return bool(_Acquire(hub, self._native.acquire, True, timeout).outcome())
+        try:
+            return self._wait(blocking, timeout)
+        except BaseException:
+            self._interrupted = True
+            raise
+
+    def _wait(self, blocking: bool, timeout: float) -> bool:
+        return bool(self._lock.acquire(blocking, timeout))
 
     def release(self) -> None:
         """As ``threading.Lock.release``: let the others see the thread's end, too."""
-        self._native.release()
+        self._lock.release()
 
     def locked(self) -> bool:
-        """Whether the thread runs."""
-        return bool(self._native.locked())
+        """Whether the thread runs; False if the last call of `acquire` was interrupted."""
+        interrupted, self._interrupted = self._interrupted, False
+        return not interrupted and bool(self._lock.locked())
 
     def _at_fork_reinit(self) -> None:
-        self._native._at_fork_reinit()
+        self._lock._at_fork_reinit()
+
+
+class NativeSentinelLock(SentinelLock):
+    """The end of a native thread."""
+
+    __slots__ = ()
+
+    def give_back(self, native: Any) -> bool:
+        """Undo patching."""
+        return native is self._lock
+
+    def _wait(self, blocking: bool, timeout: float) -> bool:
+        if self._lock.acquire(False):
+            return True
+        hub = blocking_hub() if blocking and timeout != 0 else None
+        if hub is None:
+            return bool(self._lock.acquire(blocking, timeout))
+        call = _Acquire(hub, self._lock.acquire, True, timeout)
+        try:
+            call.start()
+        except RuntimeError:
+            # Python 3.12 starts no threads when main has ended, and lets all that run go on.
+            return self._look_again_and_again(hub, timeout)
+        return bool(call.wait())
+
+    def _look_again_and_again(self, hub: Hub, timeout: float) -> bool:
+        deadline = INFINITY if timeout < 0 else hub.clock() + timeout
+        while not self._lock.acquire(False):
+            now = hub.clock()
+            if now >= deadline:
+                return False
+            sleep_until(hub, min(now + _INTERVAL, deadline))
+        return True
+
+
+#: Seconds.
+_INTERVAL: Final = 0.005
 
 
 class _Acquire(NativeCall):
@@ -57,7 +104,12 @@ class _Acquire(NativeCall):
 
 
 def sentinels() -> set[int]:
-    """The ids of these locks, of all threads that run."""
+    """The ids of these locks, of all threads that run but main, whose lock `threading` releases itself."""
     threading = sys.modules.get("threading")
-    threads = [] if threading is None else list(threading._active.values())
-    return {id(getattr(thread, "_tstate_lock", None)) for thread in threads}
+    if threading is None:
+        return set()
+    return {
+        id(getattr(thread, "_tstate_lock", None))
+        for thread in list(threading._active.values())
+        if thread is not threading._main_thread
+    }

@@ -30,6 +30,7 @@ from types import (
 from typing import Any, Final
 
 from graftlet.patch._report import Place
+from graftlet.patch._threads import StaysNative
 from graftlet.sync._local import ThreadLocal
 from graftlet.sync._lock import ThreadLock, ThreadRLock
 
@@ -314,11 +315,15 @@ def is_ours(holder: Any) -> bool:
     if isinstance(holder, ModuleType):
         name = holder.__name__
     elif isinstance(holder, type):
+        if "_of_graftlet" in vars(holder):
+            return True  # it has the name of what it stands for
         name = holder.__module__
     elif isinstance(holder, FunctionType):
         name = holder.__module__ or ""
     elif type(holder) in _DISGUISED:
         return True
+    elif isinstance(holder, StaysNative):
+        return False  # patched as any other ``threading.Thread``, but for how it starts
     else:
         name = getattr(type(holder), "__module__", None) or ""
     return is_ours_name(name)

@@ -195,6 +195,16 @@ def _threading() -> list[Change]:
         "get_ident",
         "set_name",
     )
+    threading = sys.modules.get("threading")
+    if threading is not None:
+        from graftlet.patch import _lean
+
+        changes += [
+            Change(threading.Condition, "wait", _lean.wait, sweep=False),
+            Change(threading.Event, "set", _lean.event_set, sweep=False),
+            Change(threading.Event, "clear", _lean.event_clear, sweep=False),
+            Change(threading.Event, "wait", _lean.event_wait, sweep=False),
+        ]
     changes += _names("os", functions, "fork", "forkpty")
     # An old name of the same function.
     changes.append(
@@ -297,7 +307,20 @@ def _queue() -> list[Change]:
 
     from graftlet.sync._simple_queue import simple_queue_over
 
-    return [Change(_queue, "SimpleQueue", simple_queue_over(_queue))]
+    changes = [Change(_queue, "SimpleQueue", simple_queue_over(_queue))]
+    queue = sys.modules.get("queue")
+    if queue is not None:
+        from graftlet.patch import _lean
+
+        changes += [
+            Change(
+                queue.Queue, "put", _lean.over(vars(queue.Queue)["put"], _lean.put_on), sweep=False
+            ),
+            Change(
+                queue.Queue, "get", _lean.over(vars(queue.Queue)["get"], _lean.get_on), sweep=False
+            ),
+        ]
+    return changes
 
 
 def _multiprocessing() -> list[Change]:
@@ -324,6 +347,17 @@ def _asyncio() -> list[Change]:
     if module is not None:
         changes.append(Change(module, "Loop", cooperative_loop()))
     return changes
+
+
+def _interpreters() -> list[Change]:
+    from graftlet.io._interpreters import MODULES, stand_ins
+
+    return [
+        Change(sys.modules[module], name, stand_in)
+        for module in MODULES
+        if module in sys.modules
+        for name, stand_in in stand_ins(sys.modules[module]).items()
+    ]
 
 
 def _settle_asyncio(patched: bool) -> None:
@@ -354,7 +388,12 @@ GROUPS: Final = {
         Group("files", "open() on pipes, terminals and sockets; input()", _files, _settle_files),
         Group("fcntl", "file locks: fcntl.flock and lockf, os.lockf", _fcntl),
         Group("signal", "handlers run in the main greenlet; pause", _signal, _settle_signals),
-        Group("threading", "threads as greenlets, locks, thread-local data", _threading),
+        Group(
+            "threading",
+            "threads as greenlets, locks, thread-local data",
+            _threading,
+            late=("threading",),
+        ),
         Group(
             "preemption",
             "threads that never wait take turns, as under CPython",
@@ -371,6 +410,7 @@ GROUPS: Final = {
             needs={
                 "threading": "a SimpleQueue blocks the greenlet, a native thread would not be woken"
             },
+            late=("queue",),
         ),
         Group(
             "multiprocessing",
@@ -384,6 +424,15 @@ GROUPS: Final = {
             _settle_asyncio,
             needs={"select": "an event loop waits in a selector, which would block all greenlets"},
             late=("_asyncio", "uvloop"),
+        ),
+        Group(
+            "interpreters",
+            "other interpreters run, and are waited for, in native threads",
+            _interpreters,
+            late=(
+                *("_interpreters", "_interpchannels"),
+                *("_xxsubinterpreters", "_xxinterpchannels"),  # go with 3.12
+            ),
         ),
         Group(
             "drivers",

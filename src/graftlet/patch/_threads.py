@@ -27,13 +27,13 @@ from graftlet.core._current import (
     per_thread,
 )
 from graftlet.core._deadlines import INFINITY
-from graftlet.core._deadlock import own_threads
+from graftlet.core._deadlock import own_threads, starting
 from graftlet.core._greenlet import Greenlet, getcurrent
 from graftlet.core._preempt import bases, preempter
 from graftlet.core._waitqueue import WaitQueue, deadline_after
 from graftlet.io._builtin import Functions
 from graftlet.io._native_call import NativeCall
-from graftlet.patch._sentinel import SentinelLock
+from graftlet.patch._sentinel import NativeSentinelLock, SentinelLock
 from graftlet.patch._versions import check_may_start, report_thread_exception, warn_of_fork
 from graftlet.sync._lock import ThreadLock
 
@@ -98,6 +98,33 @@ class StaysNative:
 def _is_native(function: Callable[..., Any]) -> bool:
     """Whether a thread that is to call ``function`` must be a native one."""
     return isinstance(getattr(function, "__self__", None), StaysNative) or blocking_hub() is None
+
+
+class _Begins:
+    """What a native thread is to call; known as starting until it does."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        starting.add(self)
+
+    def __repr__(self) -> str:
+        return repr(self._function)  # in what C says of an exception that ends the thread
+
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        starting.discard(self)
+        self._function(*args, **kwargs)
+
+
+def start_native(start: Callable[..., Any], function: Callable[..., Any], *args: Any) -> Any:
+    """Start a native thread by ``start``, a function of C's; it is to call ``function``."""
+    begins = _Begins(function)
+    try:
+        return start(begins, *args)
+    except BaseException:
+        starting.discard(begins)
+        raise
 
 
 def _name_of(function: Any) -> str:
@@ -214,7 +241,7 @@ class ThreadFunctions(Functions):
         if kwargs is not None and not isinstance(kwargs, dict):
             raise TypeError("optional 3rd arg must be a dictionary")
         if _is_native(function):
-            return _original.start_new_thread(function, args, kwargs or {})
+            return int(start_native(_original.start_new_thread, function, args, kwargs or {}))
         return _start(function, args, kwargs or {}).ident
 
     def start_joinable_thread(
@@ -235,7 +262,7 @@ class ThreadFunctions(Functions):
             raise RuntimeError("thread already started")
         if _is_native(function):
             native = _original.ThreadHandle()
-            native_start_joinable(function, handle=native, daemon=daemon)
+            start_native(native_start_joinable, function, native, daemon)
             handle._native = native
             handle.ident = native.ident
             if not daemon:
@@ -274,12 +301,12 @@ class ThreadFunctions(Functions):
     def _set_sentinel(self) -> "ThreadLock | SentinelLock":
         """As ``_thread._set_sentinel`` of Python 3.12 and older."""
         if blocking_hub() is None:
-            return SentinelLock(native_set_sentinel())
+            return NativeSentinelLock(native_set_sentinel())
         lock = ThreadLock()
         current = getcurrent()
         if isinstance(current, ThreadGreenlet):
             current.sentinel = lock
-        return lock
+        return SentinelLock(lock)
 
     def get_ident(self) -> int:
         """As ``_thread.get_ident``: of the greenlet, or of the native thread if it is the main one."""
@@ -327,7 +354,8 @@ class ThreadFunctions(Functions):
 
     def set_name(self, name: str, /) -> None:
         """As ``_thread.set_name``: a greenlet has no native name, and the thread keeps its own."""
-        if getcurrent()._is_main():
+        hub = hub_or_none()
+        if hub is None or hub.current is hub.main:
             native_set_name(name)
 
     def _count(self) -> int:
@@ -360,6 +388,7 @@ def _native(name: str) -> Any:
 
 def _begin_anew() -> None:
     """In the child of a fork: only the thread that forked is left."""
+    starting.clear()
     me = functions.get_ident()
     threading = sys.modules.get("threading")
     survivor = threading and threading._active.get(me)
@@ -378,8 +407,8 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_begin_anew)
 
 native_shutdown: Final = _native("_shutdown")
-native_start_joinable: Final = _native("start_joinable_thread")
-native_set_sentinel: Final = _native("_set_sentinel")
+native_start_joinable: Final[Any] = _native("start_joinable_thread")
+native_set_sentinel: Final[Any] = _native("_set_sentinel")
 native_set_name: Final = _native("set_name")
 os_fork: Final[Any] = getattr(os, "fork", None)
 os_forkpty: Final[Any] = getattr(os, "forkpty", None)

@@ -12,15 +12,12 @@ from functools import cache
 from typing import Any, Final
 
 _daemons_allowed: Final[Any] = getattr(_thread, "daemon_threads_allowed", None)  # since 3.12
-_in_main_interpreter: Final[Any] = getattr(_thread, "_is_main_interpreter", None)  # since 3.12
-_make_handle: Final[Any] = getattr(_thread, "_make_thread_handle", None)  # since 3.13
-_start: Final[Any] = getattr(_thread, "start_joinable_thread", None)  # since 3.13
 
 
 def check_may_start(daemon: bool = False) -> None:
     """Raise what CPython raises for a thread that may not be started, now or here.
 
-    Raises: RuntimeError: the interpreter is being shut down, or allows no threads, or no daemons.
+    Raises: RuntimeError: the interpreter is being shut down, or allows no daemons.
     """
     if sys.is_finalizing():
         if sys.version_info >= (3, 13):
@@ -29,28 +26,8 @@ def check_may_start(daemon: bool = False) -> None:
             )
         elif sys.version_info >= (3, 12):  # noqa: RET506 - mypy knows it from unreachable code
             raise RuntimeError("can't create new thread at interpreter shutdown")
-    refusal = _refusal()
-    if refusal is not None:
-        raise RuntimeError(refusal)
     if daemon and _daemons_allowed is not None and not _daemons_allowed():
         raise RuntimeError("daemon threads are not supported in this interpreter")
-
-
-@cache
-def _refusal() -> str | None:
-    """Why this interpreter allows no threads; None if it does, which only an isolated one does not.
-
-    There is no function that tells. So a thread is started with a handle that has one already: that is
-    refused, too, but what is not allowed is refused first.
-    """
-    if _make_handle is None or _in_main_interpreter():
-        return None
-    used = _make_handle(_thread.get_ident())
-    try:
-        _start(int, handle=used, daemon=False)
-    except RuntimeError as error:
-        return None if "already started" in str(error) else str(error)
-    return None  # pragma: no cover - a handle is never used twice
 
 
 def report_thread_exception(error: BaseException, function: Callable[..., Any]) -> None:

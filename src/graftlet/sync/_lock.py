@@ -18,7 +18,7 @@ from graftlet.core import _original
 from graftlet.core._current import blocking_hub, per_thread
 from graftlet.core._deadlines import INFINITY
 from graftlet.core._hub import Task
-from graftlet.core._waitqueue import WaitQueue, deadline_after
+from graftlet.core._waitqueue import Turn, WaitQueue, deadline_after
 
 _allocate_lock: Final = _original.allocate_lock
 _making: Final = _allocate_lock()
@@ -57,13 +57,13 @@ class _Waitable:
                 if not turn.park(deadline):
                     break
                 if not (served := native.acquire(False)):
-                    served = self._wait_for_hand_over(deadline)
+                    served = self._wait_for_hand_over(turn, deadline)
                 break
         finally:
             waiters.leave(turn, served)
         return served
 
-    def _wait_for_hand_over(self, deadline: float) -> bool:
+    def _wait_for_hand_over(self, turn: Turn, deadline: float) -> bool:
         """Woken once, and too late: wait to be given the lock itself.
 
         Otherwise a greenlet that releases a lock and takes it again before it yields would starve all
@@ -73,7 +73,7 @@ class _Waitable:
         if late is None:
             with _making:
                 late = self._late = self._late or WaitQueue()
-        turn = late.enter(self)
+        late.enter_with(turn)
         try:
             served = self._native.acquire(False) or turn.park(deadline)
         except BaseException:
@@ -403,4 +403,7 @@ class ThreadRLock(RLock):
 
 
 ThreadLock.__name__ = ThreadLock.__qualname__ = "lock"
+if _original.ThreadHandle is None:
+    # Up to Python 3.12 there is no ``_thread.lock``: pickle looks the class up as what one calls.
+    ThreadLock.__qualname__ = "allocate_lock"
 ThreadRLock.__name__ = ThreadRLock.__qualname__ = "RLock"

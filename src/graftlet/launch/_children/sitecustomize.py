@@ -13,7 +13,21 @@ if __name__ == "sitecustomize":  # not when read as a module of graftlet
     sys.path[:] = [_entry for _entry in sys.path if os.path.abspath(_entry) != _here]
     del sys.modules["sitecustomize"]
     try:
-        if sys.version_info >= (3, 10) and os.environ.get("GRAFTLET") != "0":
+        _main = sys.version_info >= (3, 10)
+        if _main:
+            # A subinterpreter has no greenlets, see graftlet.io._interpreters.
+            import _thread
+
+            try:
+                _main = getattr(_thread, "_is_main_interpreter")()  # noqa: B009 - since 3.12
+            except AttributeError:  # goes with 3.11
+                try:
+                    import _xxsubinterpreters as _interpreters  # type: ignore[import-not-found] # no stubs
+
+                    _main = _interpreters.get_current() == _interpreters.get_main()
+                except ImportError:
+                    pass
+        if _main and os.environ.get("GRAFTLET") != "0":
             try:
                 from graftlet.patch import patch_all
             except ImportError as error:

@@ -1,0 +1,40 @@
+"""The tests of libraries run in a patched process, and each leaves nothing behind.
+
+Rule: patched here, before a library is imported, as the launcher does it. What a test leaves (a descriptor,
+a greenlet) is that test's failure.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import graftlet
+
+graftlet.patch_all()
+
+import pytest  # noqa: E402 -- patching comes first
+
+from integration.libraries.harness import living_greenlets, open_descriptors  # noqa: E402
+
+#: Seconds that what has been told to end may take for it.
+GRACE = 5
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    """After each test there are the greenlets and descriptors that there were before."""
+    greenlets = living_greenlets()
+    descriptors = open_descriptors()
+    yield
+    until = time.monotonic() + GRACE
+    while time.monotonic() < until and (
+        living_greenlets() - greenlets or open_descriptors().keys() - descriptors.keys()
+    ):
+        time.sleep(0.05)
+    left = [f"greenlet {each!r}" for each in living_greenlets() - greenlets]
+    now = open_descriptors()
+    left += [
+        f"descriptor {number}: {now[number]}" for number in now.keys() - descriptors.keys()
+    ]
+    assert not left, "the test left something behind: " + ", ".join(left)

@@ -1,0 +1,273 @@
+"""What every library is asked, in one place: are the results right, do the waits overlap, is anything left?
+
+Rule: real libraries, unmodified, against real servers; nothing here knows any of them. A missing library
+or server skips its file with a message that names it and says how to get it; with ``CI`` set it fails.
+
+Time is measured without what the machine has kept from us: a process that is ready to run and does not get
+a processor has not blocked anybody (``/proc/PID/task/TID/schedstat``, proc_pid_schedstat in the kernel's
+Documentation/scheduler/sched-stats.rst: the second number, in nanoseconds).
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import pytest
+
+import graftlet
+
+Result = TypeVar("Result")
+
+#: Seconds: nobody may keep the others from running for longer.
+LONGEST_STALL = 0.05
+#: Seconds between two ticks.
+TICK = 0.002
+
+
+@dataclass(frozen=True)
+class Library:
+    """What `docs/libraries.md` says of a library; `page.py` reads it from the source of its tests.
+
+    Attributes:
+        name: as people call it.
+        package: its name on PyPI; empty for the standard library.
+        tested: the version with which the tests passed last.
+        how: how it becomes cooperative: sockets, adapter, threads, children ...
+        know: what its users should know.
+        server: what it was tested against.
+    """
+
+    name: str
+    package: str
+    tested: str
+    how: str
+    know: str
+    server: str
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that the tests need, at ``HOST:PORT`` of an environment variable, or the usual place."""
+
+    name: str
+    variable: str
+    port: int
+    install: str
+
+    def address(self) -> tuple[str, int]:
+        """Where it is; skips, or fails under CI, if nobody answers there."""
+        host, _, port = os.environ.get(self.variable, f"127.0.0.1:{self.port}").rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), timeout=5).close()
+        except OSError as error:
+            missing(
+                f"{self.name} does not answer at {host}:{port} ({error}). Install and start it: "
+                f"{self.install} (integration/README.md), or set {self.variable}=HOST:PORT"
+            )
+        return host, int(port)
+
+
+POSTGRESQL = Server("PostgreSQL", "GRAFTLET_POSTGRESQL", 5432, "apt install postgresql")
+MARIADB = Server("MariaDB", "GRAFTLET_MARIADB", 3306, "apt install mariadb-server")
+REDIS = Server("Redis", "GRAFTLET_REDIS", 6379, "apt install redis-server")
+RABBITMQ = Server("RabbitMQ", "GRAFTLET_RABBITMQ", 5672, "apt install rabbitmq-server")
+MOSQUITTO = Server("Mosquitto", "GRAFTLET_MOSQUITTO", 1883, "apt install mosquitto")
+NATS = Server("NATS", "GRAFTLET_NATS", 4222, "apt install nats-server")
+
+
+def missing(message: str) -> NoReturn:
+    """Something that the tests need is not there."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{message}. With CI set nothing may be missing.", pytrace=False)
+    pytest.skip(message, allow_module_level=True)
+
+
+def library(module: str, package: str) -> Any:
+    """A library's module; skips, or fails under CI, if it is not installed."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        missing(f"{package} is not installed ({error}); run: python -m pip install '{package}'")
+
+
+# -- Many at once
+
+
+def together(number: int, function: Callable[[int], Result]) -> list[Result]:
+    """What ``function`` returns for 0, 1, ..., called in ``number`` threads at once."""
+    with ThreadPoolExecutor(number) as pool:
+        return list(pool.map(function, range(number), timeout=60))
+
+
+@contextmanager
+def overlapping(lasts: float, work: float = 0.5) -> Iterator[None]:
+    """The block takes little more than ``lasts`` seconds, and all the time others can run.
+
+    Args:
+        lasts: how long each of the waits in the block is.
+        work: what all of it may cost besides: connections are made, rows are read ...
+    """
+    with no_stall():
+        kept = _Kept()
+        began = time.monotonic()
+        yield
+        took = time.monotonic() - began
+        waited = kept.seconds()
+    assert took >= lasts * 0.9, f"it took {took:.3f} s, less than one wait of {lasts} s"
+    assert took - waited < lasts + work, (
+        f"the waits do not overlap: {took:.3f} s (not counting {waited:.3f} s without a processor) "
+        f"where one lasts {lasts} s"
+    )
+
+
+@contextmanager
+def no_stall(longest: float = LONGEST_STALL) -> Iterator[None]:
+    """While the block runs a thread that does next to nothing is never kept from it for ``longest`` seconds."""
+    stalls: list[float] = []
+    over = threading.Event()
+
+    def tick() -> None:
+        kept, last = _Kept(), time.monotonic()
+        while not over.is_set():
+            time.sleep(TICK)
+            now = time.monotonic()
+            stalls.append(now - last - TICK - kept.seconds())
+            last = now
+
+    ticker = threading.Thread(target=tick, name="ticker")
+    ticker.start()
+    try:
+        yield
+    finally:
+        over.set()
+        ticker.join()
+    assert max(stalls) < longest, f"others were kept from running for {max(stalls):.3f} s"
+
+
+class _Kept:
+    """How long this process's native threads have been ready to run, without a processor."""
+
+    def __init__(self) -> None:
+        self._before = self._read()
+
+    def seconds(self) -> float:
+        """Since it was made, or last asked."""
+        before, self._before = self._before, self._read()
+        return sum(ns - before.get(task, 0) for task, ns in self._before.items()) / 1e9
+
+    def _read(self) -> dict[str, int]:
+        found = {}
+        for task in Path("/proc/self/task").iterdir():
+            with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+                found[task.name] = int((task / "schedstat").read_text().split()[1])
+        return found
+
+
+def killed_in(function: Callable[[], object], after: float = 0.2) -> None:
+    """Kill a greenlet that is in the middle of ``function``."""
+    victim = graftlet.spawn(function)
+    graftlet.sleep(after)
+    assert not victim.dead, f"it ended too early: {victim.exception or victim.value!r}"
+    with no_stall():
+        victim.kill()
+    assert isinstance(victim.value, graftlet.GreenletExit), victim.exception
+
+
+def eventually(condition: Callable[[], Any], within: float = 10) -> Any:
+    """What ``condition()`` returns as soon as that is true."""
+    until = time.monotonic() + within
+    while not (value := condition()):
+        assert time.monotonic() < until, f"not within {within} s: {condition}"
+        time.sleep(0.01)
+    return value
+
+
+# -- Faults
+
+
+class Relay:
+    """Stands between a client and a server, and can do what networks do.
+
+    ``address`` is where the client finds it. The bytes go on until `silent` or `reset`.
+    """
+
+    def __init__(self, target: tuple[str, int]) -> None:
+        self._target = target
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address: tuple[str, int] = self._listener.getsockname()[:2]
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._silent = False
+        self._greenlets = [graftlet.spawn(self._accept)]
+
+    def __enter__(self) -> Relay:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        graftlet.killall(self._greenlets)
+        self._listener.close()
+        for end in [end for pair in self._pairs for end in pair]:
+            end.close()
+
+    @property
+    def connections(self) -> int:
+        """How many there have been."""
+        return len(self._pairs)
+
+    def silent(self) -> None:
+        """From now on the server seems to have fallen silent."""
+        self._silent = True
+
+    def reset(self) -> None:
+        """Every client's connection ends with a RST."""
+        for client, server in self._pairs:
+            with suppress(OSError):
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                client.close()
+                server.close()
+
+    def _accept(self) -> None:
+        while True:
+            client, _ = self._listener.accept()
+            server = socket.create_connection(self._target)
+            self._pairs.append((client, server))
+            self._greenlets += [
+                graftlet.spawn(self._pass_on, client, server, False),
+                graftlet.spawn(self._pass_on, server, client, True),
+            ]
+
+    def _pass_on(self, source: socket.socket, sink: socket.socket, answers: bool) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                if not (self._silent and answers):
+                    sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+
+# -- What is left
+
+
+def open_descriptors() -> dict[int, str]:
+    """Every open descriptor, and what it is."""
+    found = {}
+    for entry in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # the one that the listing itself had open
+            found[int(entry.name)] = str(entry.readlink())
+    return found
+
+
+def living_greenlets() -> set[graftlet.Greenlet]:
+    """Every greenlet that has begun and not ended, threads too."""
+    gc.collect()
+    return {each for each in gc.get_objects() if isinstance(each, graftlet.Greenlet) and each}

@@ -1,0 +1,151 @@
+"""What is asked of both libraries for MariaDB and MySQL: their interface (DB-API 2) is the same.
+
+Rule: a test is a method here, with the library's own words in the class that derives from it.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+import graftlet
+from integration.libraries.harness import (
+    MARIADB,
+    Relay,
+    eventually,
+    killed_in,
+    no_stall,
+    overlapping,
+    together,
+)
+
+
+class MySQLTests:
+    """The tests of a library."""
+
+    #: The library's module, and its cursor class for results that stay on the server.
+    module: Any
+    unbuffered: Any
+    #: A database user of this library's own, so that its connections can be counted.
+    user: str
+
+    def connect(self, address: tuple[str, int] | None = None, **options: Any) -> Any:
+        host, port = address or MARIADB.address()
+        return self.module.connect(
+            host=host, port=port, **{"user": self.user, "password": "secret", **options}
+        )
+
+    def one(self, connection: Any, query: str, *arguments: Any) -> Any:
+        with connection.cursor() as cursor:
+            cursor.execute(query, arguments)
+            return cursor.fetchone()[0]
+
+    @pytest.fixture(autouse=True)
+    def _root(self) -> Any:
+        root = self.connect(user="root", password="", autocommit=True)
+        self.root = root
+        with root.cursor() as cursor:
+            cursor.execute(f"create or replace user {self.user}@'%' identified by 'secret'")
+            cursor.execute(f"create or replace user {self.user}@localhost identified by 'secret'")
+        yield
+        eventually(self.no_connections)
+        with root.cursor() as cursor:
+            cursor.execute(f"drop user {self.user}@'%', {self.user}@localhost")
+        root.close()
+
+    def no_connections(self) -> bool:
+        query = "select count(*) from information_schema.processlist where user = %s"
+        return bool(self.one(self.root, query, self.user) == 0)
+
+    def test_queries_overlap(self) -> None:
+        def query(number: int) -> int:
+            mine = self.connect()
+            try:
+                return int(self.one(mine, "select %s + sleep(0.4)", number))
+            finally:
+                mine.close()
+
+        with overlapping(0.4, work=1):
+            assert together(40, query) == list(range(40))
+
+    def test_rows_stay_on_the_server(self) -> None:
+        def read(number: int) -> tuple[int, int]:
+            mine = self.connect()
+            with mine.cursor(self.unbuffered) as cursor:
+                cursor.execute("select seq, repeat('x', 1000) from mysql.seq_1_to_2000")
+                rows = list(cursor)
+            mine.close()
+            return len(rows), sum(len(row[1]) for row in rows)
+
+        with no_stall():
+            assert together(5, read) == [(2000, 2_000_000)] * 5
+
+    def test_transactions_wait_for_each_other(self) -> None:
+        with self.root.cursor() as cursor:
+            cursor.execute("create or replace table test.graftlet (n int) engine=innodb")
+            cursor.execute("insert into test.graftlet values (0)")
+            cursor.execute(f"grant all on test.* to {self.user}@'%', {self.user}@localhost")
+
+        def add(number: int) -> None:
+            mine = self.connect(database="test")
+            with mine.cursor() as cursor:
+                cursor.execute("select n from graftlet for update")
+                (before,) = cursor.fetchone()
+                time.sleep(0.01)
+                cursor.execute("update graftlet set n = %s", (before + 1,))
+            mine.commit()
+            mine.close()
+
+        with no_stall():
+            together(40, add)
+        assert self.one(self.root, "select n from test.graftlet") == 40
+        with self.root.cursor() as cursor:
+            cursor.execute("drop table test.graftlet")
+
+    def test_server_kills_a_connection(self) -> None:
+        mine = self.connect()
+        number = mine.thread_id()
+        graftlet.spawn_later(0.2, self.root.kill, number)
+        with pytest.raises(self.module.OperationalError) as raised:
+            self.one(mine, "select sleep(10)")
+        # CR_SERVER_GONE_ERROR, CR_SERVER_LOST, ER_CONNECTION_KILLED
+        assert raised.value.args[0] in (2006, 2013, 1927)
+        mine.close()
+
+    def test_connection_is_reset(self) -> None:
+        with Relay(MARIADB.address()) as relay:
+            mine = self.connect(relay.address)
+            number = mine.thread_id()
+            graftlet.spawn_later(0.2, relay.reset)
+            with pytest.raises(self.module.OperationalError):
+                self.one(mine, "select sleep(10)")
+            mine.close()
+            self.root.kill(number)
+
+    def test_time_outs(self) -> None:
+        with Relay(MARIADB.address()) as relay:
+            mine = self.connect(relay.address, read_timeout=1)
+            with overlapping(1, work=1), pytest.raises(self.module.OperationalError):
+                self.one(mine, "select sleep(3)")
+            mine.close()
+            relay.silent()
+            with overlapping(1, work=1), pytest.raises(self.module.OperationalError):
+                self.connect(relay.address, connect_timeout=1)
+
+    def test_killed_in_a_query(self) -> None:
+        mine = self.connect()
+        killed_in(lambda: self.one(mine, "select 'wrong', sleep(0.5)"))
+        with pytest.raises((self.module.OperationalError, self.module.InterfaceError)):
+            self.one(mine, "select 'right'")
+        with pytest.raises(self.module.Error):
+            mine.close()
+            mine.ping()
+
+    def test_time_out_of_graftlet(self) -> None:
+        mine = self.connect()
+        with no_stall(), pytest.raises(graftlet.Timeout), graftlet.Timeout(0.2):
+            self.one(mine, "select sleep(0.6)")
+        with pytest.raises((self.module.OperationalError, self.module.InterfaceError)):
+            mine.commit()

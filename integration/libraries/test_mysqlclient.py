@@ -1,0 +1,31 @@
+"""mysqlclient (MySQLdb) against MariaDB."""
+
+from __future__ import annotations
+
+from integration.libraries.harness import Library, library, together
+from integration.libraries.mysql import MySQLTests
+
+LIBRARY = Library(
+    name="mysqlclient (MySQLdb)",
+    package="mysqlclient",
+    tested="2.3.1",
+    how="adapter: the calls of each connection in a native thread",
+    know="A connection whose greenlet was killed or timed out in a query is shut down: the next query on it raises "
+    "mysqlclient's own error. `MySQLdb._mysql`, used directly, blocks.",
+    server="MariaDB 10.11",
+)
+
+MySQLdb = library("MySQLdb", "mysqlclient")
+library("MySQLdb.cursors", "mysqlclient")
+
+
+class TestMysqlclient(MySQLTests):
+    module = MySQLdb
+    unbuffered = MySQLdb.cursors.SSCursor
+    user = "graftlet_mysqlclient"
+
+    def test_threads_share_one_connection(self) -> None:
+        mine = self.connect()
+        query = "select %s"
+        assert together(20, lambda number: self.one(mine, query, number)) == list(range(20))
+        mine.close()

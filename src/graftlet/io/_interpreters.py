@@ -1,0 +1,107 @@
+"""Other interpreters in this process: their code runs, and waits, in C.
+
+Rules:
+
+* A call that runs another interpreter's code is made in a native thread of its own while greenlets exist:
+  that interpreter knows nothing of them, and may have a lock (GIL) of its own, so it really runs beside. So
+  is a call that waits until the other side of a channel has taken what was sent.
+* An interpreter other than the main one is never patched. Package greenlet keeps its state by native
+  thread, whatever interpreter runs there, and would mix up the greenlets of two.
+
+The modules are ``_interpreters`` and ``_interpchannels``, up to Python 3.12 ``_xxsubinterpreters`` and
+``_xxinterpchannels``, under ``concurrent.interpreters`` and ``InterpreterPoolExecutor``.
+"""
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, TypeAlias
+
+from graftlet.core._current import hub_or_none
+from graftlet.io._builtin import builtin
+from graftlet.io._native_call import NativeCall
+
+#: By module: the functions that run code, and those that wait unless they are told not to.
+_RUN: Final = {
+    "_interpreters": ("exec", "run_string", "run_func", "call"),
+    "_xxsubinterpreters": ("exec", "run_string", "run_func"),
+}
+_WAIT: Final = {
+    "_interpchannels": ("send", "send_buffer"),
+    "_xxinterpchannels": ("send", "send_buffer"),
+}
+MODULES: Final = (*_RUN, *_WAIT)
+
+
+def is_main_interpreter() -> bool:
+    """Whether this is the process's main interpreter."""
+    import _thread
+
+    if hasattr(_thread, "_is_main_interpreter"):  # since 3.12; the rest goes with 3.11
+        return bool(_thread._is_main_interpreter())
+    try:
+        import _xxsubinterpreters as interpreters  # type: ignore[import-not-found] # no stubs
+    except ImportError:
+        return True
+    return bool(interpreters.get_current() == interpreters.get_main())
+
+
+def stand_ins(module: Any) -> dict[str, Any]:
+    """What takes the place of functions of ``module``, which is one of `MODULES`, by name."""
+    name = module.__name__
+    made = {}
+    for each in _RUN.get(name, ()):
+        if hasattr(module, each):
+            made[each] = _stand_in(name, getattr(module, each), _always)
+    for each in _WAIT.get(name, ()):
+        # Up to 3.12 they never wait, and don't know the argument.
+        if hasattr(module, each) and sys.version_info >= (3, 13):
+            made[each] = _stand_in(name, getattr(module, each), _sends(module.get_info))
+    return made
+
+
+_MayWait: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], bool]
+
+
+def _always(_args: tuple[Any, ...], _kwargs: dict[str, Any]) -> bool:
+    return True
+
+
+def _sends(get_info: Callable[[Any], Any]) -> _MayWait:
+    """Whether such a call of ``send`` waits for the other side."""
+
+    def sends(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        if not kwargs.get("blocking", True):
+            return False
+        try:
+            info = get_info(args[0] if args else kwargs["cid"])
+        except Exception:
+            return False  # wrong arguments, no such channel: the call itself says so
+        # In Python 3.13 what fails at once leaves a pointer to its native thread's stack behind, and the
+        # interpreter crashes if that thread has ended.
+        return bool(info.open)
+
+    return sends
+
+
+#: By native function: what takes its place, however often it is asked for.
+_made: Final[dict[Any, Any]] = {}
+
+
+def _stand_in(module: str, native: Callable[..., Any], may_wait: _MayWait) -> Any:
+    if native in _made:
+        return _made[native]
+    if native in _made.values():
+        return native
+
+    def function(_self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        hub = hub_or_none()
+        if hub is None or not may_wait(args, kwargs):
+            return native(*args, **kwargs)
+        call = partial(native, *args, **kwargs)
+        return NativeCall(hub, call).outcome()
+
+    function.__name__ = native.__name__
+    function.__doc__ = native.__doc__
+    _made[native] = made = builtin(module, function)
+    return made
