@@ -6,6 +6,7 @@ all of its output are looked at.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -55,11 +56,15 @@ def run(
             text=True,
             cwd=directory,
             env=variables,
+            start_new_session=True,
         ) as process:
             try:
                 out, err = process.communicate(stdin, timeout=LONGEST_RUN)
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGABRT)  # faulthandler tells where it hangs
+                process.wait()
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)  # its children may have the pipes
                 out, err = process.communicate()
     return Outcome(process.returncode, out, err)
 

@@ -28,13 +28,14 @@ def nothing_left() -> Iterator[None]:
     descriptors = open_descriptors()
     yield
     until = time.monotonic() + GRACE
-    while time.monotonic() < until and (
-        living_greenlets() - greenlets or open_descriptors().keys() - descriptors.keys()
-    ):
+    while left := _left(greenlets, descriptors):
+        assert time.monotonic() < until, "the test left something behind: " + ", ".join(left)
         time.sleep(0.05)
-    left = [f"greenlet {each!r}" for each in living_greenlets() - greenlets]
+
+
+def _left(greenlets: set[graftlet.Greenlet], descriptors: dict[int, str]) -> list[str]:
     now = open_descriptors()
-    left += [
-        f"descriptor {number}: {now[number]}" for number in now.keys() - descriptors.keys()
+    return [
+        *(f"greenlet {each!r}" for each in living_greenlets() - greenlets),
+        *(f"descriptor {number}: {now[number]}" for number in now.keys() - descriptors.keys()),
     ]
-    assert not left, "the test left something behind: " + ", ".join(left)

@@ -181,8 +181,8 @@ def killed_in(function: Callable[[], object], after: float = 0.2) -> None:
     graftlet.sleep(after)
     assert not victim.dead, f"it ended too early: {victim.exception or victim.value!r}"
     with no_stall():
-        victim.kill()
-    assert isinstance(victim.value, graftlet.GreenletExit), victim.exception
+        victim.kill(block=True)
+    assert isinstance(victim.value, graftlet.GreenletExit), (victim.value, victim.exception)
 
 
 def eventually(condition: Callable[[], Any], within: float = 10) -> Any:

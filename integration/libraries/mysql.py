@@ -49,9 +49,12 @@ class MySQLTests:
         with root.cursor() as cursor:
             cursor.execute(f"create or replace user {self.user}@'%' identified by 'secret'")
             cursor.execute(f"create or replace user {self.user}@localhost identified by 'secret'")
+            cursor.execute(f"create or replace database {self.user}")
+            cursor.execute(f"grant all on {self.user}.* to {self.user}@'%', {self.user}@localhost")
         yield
         eventually(self.no_connections)
         with root.cursor() as cursor:
+            cursor.execute(f"drop database {self.user}")
             cursor.execute(f"drop user {self.user}@'%', {self.user}@localhost")
         root.close()
 
@@ -60,58 +63,59 @@ class MySQLTests:
         return bool(self.one(self.root, query, self.user) == 0)
 
     def test_queries_overlap(self) -> None:
-        def query(number: int) -> int:
-            mine = self.connect()
-            try:
-                return int(self.one(mine, "select %s + sleep(0.4)", number))
-            finally:
-                mine.close()
-
-        with overlapping(0.4, work=1):
-            assert together(40, query) == list(range(40))
+        connections = together(20, lambda number: self.connect())
+        with overlapping(0.4):
+            answers = together(
+                20, lambda number: self.one(connections[number], "select %s + sleep(0.4)", number)
+            )
+        assert answers == list(range(20))
+        for each in connections:
+            each.close()
 
     def test_rows_stay_on_the_server(self) -> None:
+        connections = together(3, lambda number: self.connect(database=self.user))
+
         def read(number: int) -> tuple[int, int]:
-            mine = self.connect()
-            with mine.cursor(self.unbuffered) as cursor:
-                cursor.execute("select seq, repeat('x', 1000) from mysql.seq_1_to_2000")
+            with connections[number].cursor(self.unbuffered) as cursor:
+                cursor.execute("select seq, repeat('x', 1000) from seq_1_to_200")
                 rows = list(cursor)
-            mine.close()
             return len(rows), sum(len(row[1]) for row in rows)
 
         with no_stall():
-            assert together(5, read) == [(2000, 2_000_000)] * 5
+            assert together(3, read) == [(200, 200_000)] * 3
+        for each in connections:
+            each.close()
 
     def test_transactions_wait_for_each_other(self) -> None:
         with self.root.cursor() as cursor:
-            cursor.execute("create or replace table test.graftlet (n int) engine=innodb")
-            cursor.execute("insert into test.graftlet values (0)")
-            cursor.execute(f"grant all on test.* to {self.user}@'%', {self.user}@localhost")
+            cursor.execute(f"create table {self.user}.numbers (n int) engine=innodb")
+            cursor.execute(f"insert into {self.user}.numbers values (0)")
+
+        connections = together(20, lambda number: self.connect(database=self.user))
 
         def add(number: int) -> None:
-            mine = self.connect(database="test")
+            mine = connections[number]
             with mine.cursor() as cursor:
-                cursor.execute("select n from graftlet for update")
+                cursor.execute("select n from numbers for update")
                 (before,) = cursor.fetchone()
                 time.sleep(0.01)
-                cursor.execute("update graftlet set n = %s", (before + 1,))
+                cursor.execute("update numbers set n = %s", (before + 1,))
             mine.commit()
             mine.close()
 
         with no_stall():
-            together(40, add)
-        assert self.one(self.root, "select n from test.graftlet") == 40
-        with self.root.cursor() as cursor:
-            cursor.execute("drop table test.graftlet")
+            together(20, add)
+        assert self.one(self.root, f"select n from {self.user}.numbers") == 20
 
     def test_server_kills_a_connection(self) -> None:
         mine = self.connect()
         number = mine.thread_id()
-        graftlet.spawn_later(0.2, self.root.kill, number)
+        killer = graftlet.spawn_later(0.2, self.root.kill, number)
         with pytest.raises(self.module.OperationalError) as raised:
             self.one(mine, "select sleep(10)")
         # CR_SERVER_GONE_ERROR, CR_SERVER_LOST, ER_CONNECTION_KILLED
         assert raised.value.args[0] in (2006, 2013, 1927)
+        killer.get()
         mine.close()
 
     def test_connection_is_reset(self) -> None:
@@ -132,7 +136,7 @@ class MySQLTests:
             mine.close()
             relay.silent()
             with overlapping(1, work=1), pytest.raises(self.module.OperationalError):
-                self.connect(relay.address, connect_timeout=1)
+                self.connect(relay.address, connect_timeout=1, read_timeout=1)
 
     def test_killed_in_a_query(self) -> None:
         mine = self.connect()

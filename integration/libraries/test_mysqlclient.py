@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from integration.libraries.harness import Library, library, together
+from integration.libraries.harness import Library, library
 from integration.libraries.mysql import MySQLTests
 
 LIBRARY = Library(
@@ -23,9 +23,3 @@ class TestMysqlclient(MySQLTests):
     module = MySQLdb
     unbuffered = MySQLdb.cursors.SSCursor
     user = "graftlet_mysqlclient"
-
-    def test_threads_share_one_connection(self) -> None:
-        mine = self.connect()
-        query = "select %s"
-        assert together(20, lambda number: self.one(mine, query, number)) == list(range(20))
-        mine.close()

@@ -1,7 +1,8 @@
 """The standard streams, terminals, and files at a program's end, in a fork and after un-patching.
 
-Whether others run while a program waits for its input is asked while it waits: a greenlet of its own answers
-(`Witness`). If none can run, the answer never comes, and the test hangs, whatever the machine does meanwhile.
+Programs do the same on real threads and on graftlet. Whether other threads run while one waits for its input
+is asked while it waits: a thread of its own answers (`Witness`). If none can run, the answer never comes, and
+the test hangs, whatever the machine does meanwhile.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = pytest.mark.slow  # fresh interpreters, and people who take their time
-FIRST_AND_LAST = pytest.mark.parametrize("when", ["first", "last"])
+MODES = pytest.mark.parametrize("when", ["plain", "first", "last"])
 
 PATCH = """
 import os
@@ -43,12 +44,12 @@ if os.environ["WHEN"] == "last":
 def witness():
     while question := os.read(int(os.environ["WITNESS"]), 1):
         os.write(int(os.environ["WITNESS"]), question)
-graftlet.spawn(witness)
+threading.Thread(target=witness, daemon=True).start()
 """
 
 
 class Witness:
-    """Asks a greenlet of the program whether it can run."""
+    """Asks a thread of the program whether it can run."""
 
     def __init__(self) -> None:
         self._ours, self.theirs = socket.socketpair()
@@ -58,7 +59,7 @@ class Witness:
         return {"WITNESS": str(self.theirs.fileno())}
 
     def ask(self) -> None:
-        """Return as soon as a greenlet has run, while the others wait (which takes them some time)."""
+        """Return as soon as that thread has run, while the others wait (which takes them some time)."""
         time.sleep(0.05)
         self._ours.sendall(b"?")
         assert self._ours.recv(1) == b"?"
@@ -116,7 +117,7 @@ def feed(body: str, when: str, *parts: bytes, options: tuple[str, ...] = ()) -> 
 # -- Standard input
 
 
-@FIRST_AND_LAST
+@MODES
 @pytest.mark.parametrize("options", [(), ("-u",)])
 def test_standard_input(when: str, options: tuple[str, ...]) -> None:
     lines = feed(
@@ -179,7 +180,7 @@ def test_what_was_read_before_patching_is_not_lost_in_bytes() -> None:
 # -- Standard output
 
 
-@FIRST_AND_LAST
+@MODES
 def test_greenlets_print_to_a_full_pipe(when: str) -> None:
     lines = feed(
         """
@@ -318,7 +319,7 @@ def take_terminal(slave: int) -> None:
     fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
 
 
-@FIRST_AND_LAST
+@MODES
 @pytest.mark.parametrize("readline", [False, True])
 def test_a_person_types(when: str, readline: bool) -> None:
     if readline:
@@ -364,7 +365,8 @@ def test_a_person_types(when: str, readline: bool) -> None:
     assert terminal.end() == 0
 
 
-def test_a_terminal_that_is_stopped_stops_nobody_else() -> None:
+@MODES
+def test_a_terminal_that_is_stopped_stops_nobody_else(when: str) -> None:
     terminal = Terminal(
         """
         print("ready", flush=True)
@@ -372,7 +374,7 @@ def test_a_terminal_that_is_stopped_stops_nobody_else() -> None:
         print("x" * 200000)
         print("the end")
         """,
-        "first",
+        when,
     )
     terminal.until("ready")
     terminal.type("\x13")  # Ctrl-S
@@ -435,7 +437,8 @@ def test_unpatched_files_are_what_they_were() -> None:
     assert out == "b'hello\\n'\nb'raw'\nb'again\\n'\n" * 3
 
 
-def test_signals_reach_main_while_it_reads() -> None:
+@MODES
+def test_signals_reach_main_while_it_reads(when: str) -> None:
     body = """
         print("ready", flush=True)
         try:
@@ -443,7 +446,7 @@ def test_signals_reach_main_while_it_reads() -> None:
         except KeyboardInterrupt:
             print("interrupted")
         """
-    with started(body, "first") as (process, witness):
+    with started(body, when) as (process, witness):
         assert process.stdout is not None
         witness.ask()
         process.send_signal(signal.SIGINT)

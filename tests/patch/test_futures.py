@@ -68,8 +68,12 @@ def test_thread_pool(method: str) -> None:
             return executor
         def main():
             with old as executor:
-                gate = threading.Event()
-                blocked = [executor.submit(gate.wait, LONG) for _ in range(2)]
+                gate, begun = threading.Event(), threading.Semaphore(0)
+                def block():
+                    begun.release()
+                    return gate.wait(LONG)
+                blocked = [executor.submit(block) for _ in range(2)]
+                begun.acquire(), begun.acquire()
                 queued = [executor.submit(pow, 2, n) for n in range(3)]
                 print(queued[2].cancel(), blocked[0].cancel(), futures.wait(queued[:2], 0.05).done)
                 gate.set()

@@ -389,7 +389,7 @@ own = sorted(int(n) for n in descriptors() if "anon" in os.readlink(f"/proc/self
 assert len(own) == 2, own
 for number in own:
     print(outcome(os.close, number), outcome(os.dup2, 1, number))
-for number in range(3, 100):
+for number in range(3, 1000):
     try:
         os.close(number)
     except OSError:
@@ -402,6 +402,40 @@ print(subprocess.run(["true"]).returncode)
         "first",
     )
     assert out == "OSError OSError\n" * 2 + "0\n"
+
+
+def test_the_lowest_descriptors_are_the_program_s() -> None:
+    """sd_listen_fds(3): a child's sockets are put at 3, 4 and so on before its program is executed."""
+    out = script(
+        """
+source, sink = os.pipe()
+print(source, sink)
+def put():
+    for number in (3, 5, 6):
+        os.dup2(sink, number)
+shell = ["sh", "-c", "echo three >&3; echo five >&5; echo six >&6"]
+child = subprocess.run(shell, preexec_fn=put, close_fds=False)
+print(child.returncode, os.read(source, 100))
+""",
+        "first",
+    )
+    assert out == "3 4\n0 b'three\\nfive\\nsix\\n'\n"
+
+
+def test_where_there_are_no_high_descriptors() -> None:
+    out = script(
+        """
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+def child():
+    time.sleep(0.001)  # in a hub of its own
+    print(max(map(int, descriptors())) < 40, flush=True)
+process = subprocess.run(["true"], preexec_fn=child)
+print(process.returncode)
+""",
+        "first",
+    )
+    assert out == "True\n0\n"
 
 
 def test_a_descriptor_keeps_its_mode_for_others_while_a_greenlet_waits() -> None:

@@ -8,6 +8,7 @@ This runs only when the hub is about to sleep without a deadline and with no des
 it may be slow.
 """
 
+import os
 import sys
 from typing import Final
 
@@ -30,10 +31,21 @@ def describe_if_stuck(hub: Hub) -> str | None:
 
 
 def _other_threads() -> bool:
-    return bool(starting) or any(
-        ident not in own_threads and ident != _original.get_ident()
-        for ident in sys._current_frames()
+    frames = sys._current_frames()
+    return (
+        bool(starting)
+        or any(ident not in own_threads and ident != _original.get_ident() for ident in frames)
+        # Threads of C libraries, which the interpreter learns of when they first call it.
+        or _native_threads() > len(frames)
     )
+
+
+def _native_threads() -> int:
+    """How many native threads this process has; 0 if the platform does not tell."""
+    try:
+        return len(os.listdir("/proc/self/task"))
+    except OSError:
+        return 0
 
 
 def parked_tasks(hub: Hub) -> list[Task]:

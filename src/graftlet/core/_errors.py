@@ -5,6 +5,7 @@ Rule: three kinds of trouble are three different classes. What the user got wron
 fault of graftlet is an `InternalError`, which asks for a report.
 """
 
+import sys
 from typing import TypeAlias
 
 from greenlet import GreenletExit
@@ -47,6 +48,12 @@ class BlockingCallOnHub(RuntimeError):
     """
 
 
+if sys.version_info >= (3, 13):
+    #: A wait that can't end, for the interpreter does, and other threads run no more.
+    ShutdownError: TypeAlias = PythonFinalizationError  # noqa: F821 - 3.13 has it
+else:  # goes with 3.12; that is what the other is derived from
+    ShutdownError: TypeAlias = RuntimeError
+
 # In tracebacks by the names that users import.
 Deadlock.__module__ = InternalError.__module__ = BlockingCallOnHub.__module__ = "graftlet"
 
@@ -55,6 +62,7 @@ __all__ = (
     "Deadlock",
     "GreenletExit",
     "InternalError",
+    "ShutdownError",
     "Thrown",
     "exception_from",
 )

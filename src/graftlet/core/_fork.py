@@ -7,7 +7,7 @@ away runs its ``finally`` blocks, a second time in the child.
 """
 
 import os
-from typing import Final
+from typing import Any, Final
 
 from greenlet import greenlet
 
@@ -36,6 +36,13 @@ def _begin_anew() -> None:
     hub.on_unhandled = old.on_unhandled
     hub.carried = old.carried
     per_thread.hub = hub
+
+
+def free_in_children(lock: Any) -> Any:
+    """``lock``, a native one, which is free in every child of a fork: another thread may have it just then."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=lock._at_fork_reinit)
+    return lock
 
 
 def begin_anew_in_children() -> None:

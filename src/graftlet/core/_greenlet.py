@@ -18,7 +18,14 @@ from weakref import WeakValueDictionary
 from greenlet import GreenletExit
 
 from graftlet.core import _fork, _original
-from graftlet.core._current import get_hub, hub_or_none, in_main_thread, per_thread, set_hub_maker
+from graftlet.core._current import (
+    blocking_hub,
+    get_hub,
+    hub_or_none,
+    in_main_thread,
+    per_thread,
+    set_hub_maker,
+)
 from graftlet.core._deadlines import INFINITY
 from graftlet.core._deadlock import describe_if_stuck
 from graftlet.core._errors import Thrown, exception_from
@@ -276,8 +283,8 @@ class Greenlet(Task):
             self._joiners.wake_all()
         if self._exception is not None:
             self._report(self._exception)
-        while self._links:
-            self._tell(self._links.pop(0))
+        if self._links:
+            self._tell_links()
         # A Greenlet that is kept must not keep what it was called with.
         self.args = ()
         if self.kwargs:
@@ -311,8 +318,8 @@ class Greenlet(Task):
         self.context = None
         if self._joiners is not None:
             self._joiners.wake_all()
-        while self._links:
-            self._tell(self._links.pop(0))
+        if self._links:
+            self._tell_links()
 
     def _report(self, error: BaseException, where: str = "") -> None:
         """Somebody must hear of ``error``. Raises nothing: there is more to do at the end."""
@@ -452,8 +459,14 @@ class Greenlet(Task):
     def unlink(self, receiver: "Receiver | Greenlet | None" = None) -> None:
         """Take back every link to ``receiver`` (None: the current greenlet) not told yet."""
         receiver = getcurrent() if receiver is None else receiver
-        if self._links:
-            self._links[:] = [link for link in self._links if link.receiver != receiver]
+        links = self._links
+        for link in list(links or ()):
+            if link.receiver == receiver:
+                assert links is not None
+                try:
+                    links.remove(link)
+                except ValueError:
+                    pass  # another thread was faster, or tells it just now
 
     def _link(self, receiver: "Receiver | Greenlet | None", kind: int) -> None:
         if receiver is None:
@@ -462,14 +475,29 @@ class Greenlet(Task):
             raise ValueError(f"{self!r} can't be linked to itself")
         if not isinstance(receiver, Greenlet) and not callable(receiver):
             raise TypeError(f"link: a callable, a Greenlet or None is needed, not {receiver!r}")
-        link = Link(receiver, kind)
+        links = self._links
+        if links is None:
+            with _making:  # two threads may come here at once: one list wins
+                links = self._links = self._links or []
+        links.append(Link(receiver, kind))
+        # Invariant: the end is marked before the links are told. Who makes one looks for the end afterwards:
+        # a greenlet of another native thread may end at any moment.
         if self.done:
-            # Told by a greenlet of its own: a link is never told inside of the call that makes it.
-            spawn_raw(self._tell, link)
-        elif self._links is None:
-            self._links = [link]
-        else:
-            self._links.append(link)
+            if blocking_hub() is None:
+                self._tell_links()
+            else:
+                # By a greenlet of its own: a link is never told inside of the call that makes it.
+                spawn_raw(self._tell_links)
+
+    def _tell_links(self) -> None:
+        """It has ended. Whoever takes a link out of the list tells it: it is told exactly once."""
+        links = self._links
+        while links:
+            try:
+                link = links.pop(0)
+            except IndexError:
+                return  # another thread was faster
+            self._tell(link)
 
     def _tell(self, link: Link) -> None:
         if not link.wants(self):
@@ -481,11 +509,9 @@ class Greenlet(Task):
                 return
             news = news_of(self)
             if hub.thread != _original.get_ident():
-                hub.post(lambda: None if receiver.done else hub.throw(receiver, news))
-            elif receiver.raw is not None:
-                hub.throw(receiver, news)
+                hub.post(lambda: receiver._kill_here(news))
             else:
-                receiver._end_unstarted(news)
+                receiver._kill_here(news)
             return
         try:
             receiver(self)
@@ -493,7 +519,7 @@ class Greenlet(Task):
             self._report(error, f"in the link {_short_repr(receiver)} of")
 
 
-_making: Final = _original.allocate_lock()
+_making: Final = _fork.free_in_children(_original.allocate_lock())
 
 
 def _short_repr(value: object) -> str:

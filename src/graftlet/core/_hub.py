@@ -27,7 +27,7 @@ from greenlet import getcurrent, greenlet
 
 from graftlet.core import _original
 from graftlet.core._deadlines import INFINITY, Alarm, Deadlines
-from graftlet.core._errors import BlockingCallOnHub, Deadlock, InternalError
+from graftlet.core._errors import BlockingCallOnHub, Deadlock, InternalError, ShutdownError
 from graftlet.core._poller import (
     DISTRUST,
     IN,
@@ -286,9 +286,13 @@ class Hub:
             again: in main it may also mean that a signal handler has run.
 
         Raises: whatever was thrown at the task (kill, time-out, Ctrl-C): then, too, the caller must
-            undo what it registered. BlockingCallOnHub, if called on the hub.
+            undo what it registered. BlockingCallOnHub, if called on the hub. `ShutdownError`, if the
+            interpreter ends.
         """
-        raw = getcurrent()
+        try:
+            raw = getcurrent()
+        except RuntimeError:
+            return self._stay(waiting, deadline)
         if raw is self.raw:
             raise BlockingCallOnHub(
                 f"a call that would wait for {waiting!r} was made on the hub, which must never wait: "
@@ -314,6 +318,17 @@ class Hub:
         if task.pending is not None:
             self._take_pending(task)
         return not timed_out
+
+    def _stay(self, waiting: object, deadline: float) -> bool:
+        """`park`, when the interpreter ends and there are no greenlets any more: nobody can wake anybody."""
+        if waiting is None:
+            return True
+        if deadline == INFINITY or not isinstance(waiting, Reason):
+            raise ShutdownError(
+                f"can't wait for {waiting!r}: the interpreter ends, and nobody else runs any more"
+            )
+        _original.sleep(max(0, deadline - self.clock()))
+        return False
 
     def _park_carrying(self, carried: Carried, task: Task, deadline: float) -> bool:
         """The rest of `park` for a task that keeps something in the thread's own state."""
@@ -341,8 +356,11 @@ class Hub:
     def yield_now(self) -> None:
         """Let everybody who is ready run first."""
         task = self.current
-        if task.pending is None and getcurrent() is not self.raw:
-            self.ready.append(task)
+        try:
+            if task.pending is None and getcurrent() is not self.raw:
+                self.ready.append(task)
+        except RuntimeError:
+            return  # the interpreter ends, there is nobody else
         self.park(None)
 
     def is_running(self, task: Task) -> bool:

@@ -36,7 +36,7 @@ start_new_thread: Final = _thread.start_new_thread
 ThreadLocal: Final = _thread._local
 RLock: Final = _thread.RLock
 #: Since Python 3.13.
-ThreadHandle: Final = getattr(_thread, "_ThreadHandle", None)
+ThreadHandle: Final[Any] = getattr(_thread, "_ThreadHandle", None)
 SimpleQueue: Final = _queue.SimpleQueue
 
 read: Final = os.read

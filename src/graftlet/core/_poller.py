@@ -131,11 +131,23 @@ class Poller(Protocol):
         """Give the descriptors back."""
 
 
-def _above_standard(fd: int) -> int:
-    """A duplicate of ``fd`` that is no standard descriptor."""
+#: The hub's own descriptors have numbers from here on, as bash's has: programs count on the lowest ones,
+#: which they get, hand over (sd_listen_fds(3) begins with 3) and close in a loop.
+HIGH: Final = 255
+
+
+def _out_of_the_way(fd: int) -> int:
+    """A duplicate of ``fd`` with a high number; or ``fd`` itself, if there can't be one."""
     import fcntl
 
-    return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    for lowest in (HIGH, 3):
+        if fd >= lowest:
+            break
+        try:
+            return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, lowest)
+        except OSError:
+            pass  # setrlimit(2): no such number is to be had
+    return fd
 
 
 class _Bell:
@@ -149,11 +161,10 @@ class _Bell:
         self._ringing: list[None] = []
         self._open: list[None] = [None]
         if hasattr(os, "eventfd"):
-            self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-            if self.fd <= 2:
-                low, self.fd = self.fd, _above_standard(self.fd)
-                _original.close(low)
-            self._write_fd = self.fd
+            first = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            self.fd = self._write_fd = _out_of_the_way(first)
+            if self.fd != first:
+                _original.close(first)
         else:  # pragma: no cover - not Linux
             self.fd, self._write_fd = os.pipe()
             os.set_blocking(self.fd, False)
@@ -205,12 +216,11 @@ class EpollPoller:
 
     def __init__(self) -> None:
         assert _original.epoll is not None
-        self._epoll = _original.epoll()
-        if self._epoll.fileno() <= 2:
-            # The program has closed a standard descriptor, and must not find ours in its place.
-            low, fd = self._epoll, _above_standard(self._epoll.fileno())
-            self._epoll = _original.epoll.fromfd(fd)
-            low.close()
+        first = _original.epoll()
+        fd = _out_of_the_way(first.fileno())
+        self._epoll = first if fd == first.fileno() else _original.epoll.fromfd(fd)
+        if self._epoll is not first:
+            first.close()
         self._bell = _Bell()
         # Edge-triggered: each ring is one event, so the bell never needs to be hushed.
         self._epoll.register(self._bell.fd, IN | EDGE)

@@ -13,7 +13,8 @@ that spins, lets everybody else run first, a mere `Hub.yield_now`. So
 * never inside graftlet's own functions, or in between: they count on that, too. The frames tell;
 * never while a module lock is taken: importlib guards its table by a lock of the native thread.
 
-The signal and its timer are given up as soon as the program wants them for itself.
+The signal and its timer are given up as soon as the program wants them for itself; then the next of
+`graftlet.core._beats` does the same work.
 """
 
 import _signal  # type: ignore[import-not-found] # typeshed has no stubs of it
@@ -23,17 +24,13 @@ from types import CodeType, FrameType
 from typing import Final
 
 from graftlet.core import _signals
+from graftlet.core._beats import BEATS
 from graftlet.core._current import hub_or_none, in_main_thread
 from graftlet.core._hub import Hub, Task, Worker
 
 #: Seconds of the process's own CPU time after which a thread that has not waited has to let others run; it
 #: may be one such slice late. The kernel's clock ticks every 4 ms on many machines: less is not to be had.
 SLICE: Final = 0.01
-
-#: ``None`` where the platform has no such timer: there nobody is preempted.
-SIGNAL: Final[int | None] = (
-    getattr(_signal, "SIGVTALRM", None) if hasattr(_signal, "ITIMER_VIRTUAL") else None
-)
 
 #: The functions of graftlet that a thread's own code is called by, and that don't mind.
 bases: Final[set[CodeType]] = {Worker._work.__code__}
@@ -42,15 +39,19 @@ bases: Final[set[CodeType]] = {Worker._work.__code__}
 class Preempter(_signals.OwnHandler):
     """The handler of the signal; what knows whether the timer runs."""
 
-    __slots__ = ("_process", "allowed", "held")
+    __slots__ = ("_postponed", "_process", "_way", "allowed", "held")
 
     def __init__(self) -> None:
         #: The process whose timer runs: a child has none of its own (fork(2)). 0: none runs.
         self._process = 0
-        #: Whether threads are greenlets here, and the program has not taken signal or timer.
+        #: Which of `BEATS` is used: the first that the program has not taken for itself.
+        self._way = 0
+        #: Whether threads are greenlets here.
         self.allowed = False
         #: Whether every signal is written down for the program (``signal.set_wakeup_fd``): none for now.
         self.held = False
+        #: The process in which the timer is wanted as soon as it is not held any more; 0: in none.
+        self._postponed = 0
 
     def __repr__(self) -> str:
         return "<graftlet's preemption of threads that never wait>"
@@ -62,48 +63,72 @@ class Preempter(_signals.OwnHandler):
 
     def start(self) -> None:
         """There are threads now. Costs next to nothing if the timer runs already."""
-        if self.allowed and not self.held and not self.is_on and in_main_thread():
-            self._start()
+        if self.allowed and not self.is_on and in_main_thread():
+            if self.held:
+                self._postponed = os.getpid()
+            else:
+                self._start()
 
     def hold(self, held: bool) -> None:
         """Make no signals while ``held``. Only from the main thread."""
         self.held = held
         if held:
+            if self.is_on:
+                self._postponed = os.getpid()
             self.stop()
-        else:
+        elif self._postponed == os.getpid():
+            # Not in the child of a fork, which has no threads: it may be about to exec(3), and the timer
+            # would kill the new program (``asyncio`` lets go of ``set_wakeup_fd`` in every child).
+            self._postponed = 0
             self.start()
 
-    def give_up(self) -> None:
-        """The program wants signal or timer for itself. Only from the main thread."""
-        self.allowed = False
-        self.stop()
+    def uses_timer(self, timer: int) -> bool:
+        """Whether this timer runs, and is not the program's."""
+        return self.is_on and BEATS[self._way].timer == timer
+
+    def leave_to_program(self, *, signal: int | None = None, timer: int | None = None) -> None:
+        """The program wants this signal or timer for itself. Only from the main thread."""
+        if self._way == len(BEATS):
+            return
+        beat = BEATS[self._way]
+        if signal == beat.signal or (timer is not None and timer == beat.timer):
+            was_on = self.is_on
+            self.stop()
+            self._way += 1
+            if was_on:
+                self.start()
 
     def _start(self) -> None:
-        installed = _signals.installed(SIGNAL)
-        in_use = installed is not _signal.SIG_DFL and installed is not self
-        if in_use or _signals.get_timer(_signal.ITIMER_VIRTUAL) != (0.0, 0.0):
-            self.allowed = False  # the program's own
+        while self._way < len(BEATS):
+            beat = BEATS[self._way]
+            installed = _signals.installed(beat.signal)
+            free = installed is _signal.SIG_DFL or installed is self
+            if free and beat.is_free():
+                break
+            self._way += 1  # the program's own
+        else:
             return
-        _signals.install(SIGNAL, self)
+        _signals.install(beat.signal, self)
         # signal(7): system calls that block are restarted, not interrupted.
-        _signal.siginterrupt(SIGNAL, False)
+        _signal.siginterrupt(beat.signal, False)
         self._process = os.getpid()
         # Py_FinalizeEx takes all handlers away, and the next signal would end the process.
         atexit.register(self.stop_timer)
-        _signals.set_timer(_signal.ITIMER_VIRTUAL, SLICE, SLICE)
+        beat.start(SLICE)
 
     def stop_timer(self) -> None:
         """Make no more signals."""
         if self.is_on:
             self._process = 0
             atexit.unregister(self.stop_timer)
-            _signals.set_timer(_signal.ITIMER_VIRTUAL, 0)
+            BEATS[self._way].stop()
 
     def stop(self) -> None:
         """Give timer and signal back. Only from the main thread."""
         self.stop_timer()
-        if SIGNAL is not None and _signals.installed(SIGNAL) is self:
-            _signals.install(SIGNAL, _signal.SIG_DFL)
+        for beat in BEATS:
+            if _signals.installed(beat.signal) is self:
+                _signals.install(beat.signal, _signal.SIG_DFL)
 
     def __call__(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - as CPython calls a handler
         hub = hub_or_none()
@@ -125,14 +150,8 @@ def may_be_preempted(hub: Hub, task: Task, frame: FrameType | None) -> bool:
         return False
     here: FrameType | None = frame
     while here is not None:
-        if here.f_code not in bases:
-            module = here.f_globals.get("__name__")
-            if (
-                isinstance(module, str)
-                and module.startswith("graftlet.")
-                and not f"{module}.".startswith("graftlet.launch.")
-            ):
-                return False
+        if here.f_code not in bases and _signals.is_own(here):
+            return False
         here = here.f_back
     return True
 

@@ -4,14 +4,19 @@ Rule: CPython calls a Python handler between two bytecodes of its main thread, w
 there, be it the hub. A `MainHandler` stands in between and has the handler called where it belongs: main's
 wait, if it is in one, is interrupted, the handler runs, and main goes on waiting, unless the handler
 raised something. So Ctrl-C raises KeyboardInterrupt in main and nowhere else.
+
+Never between two lines of a lock or a queue: these take the place of C functions, and are as indivisible as
+those. A handler that comes in there is called when the function has returned, or at its wait.
 """
 
 # Not ``signal``, which takes longer to import than all of graftlet's core.
 import _signal  # type: ignore[import-not-found] # typeshed has no stubs of it
+import _thread
 import sys
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, Final
+from weakref import ref
 
 from graftlet.core._current import hub_or_none
 
@@ -34,12 +39,83 @@ class MainHandler:
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         hub = hub_or_none()
-        if hub is None:
+        if (
+            _can_repeat
+            and _is_indivisible(frame)
+            and (hub is None or hub.is_running(hub.main))
+            and not wakeup.in_use
+        ):
+            here = _Here()
+            again = _Again(here, _interrupt_main)
+            again.number = number
+            _due[id(again)] = again
+            # And now, as ``here`` goes with this frame, CPython is told of the signal once more.
+        elif hub is None:
             self.handler(number, frame)
         else:
             call = _Call(self.handler, number, frame)
             hub.run_in_main(call)
             call.frame = None  # if it is made later, the frame is the one in which main waits
+
+
+def is_own(frame: FrameType | None) -> bool:
+    """Whether ``frame`` is of a function of graftlet's (but not of the launcher, which is like the program)."""
+    module = None if frame is None else frame.f_globals.get("__name__")
+    return (
+        isinstance(module, str)
+        and module.startswith("graftlet.")
+        and not f"{module}.".startswith("graftlet.launch.")
+    )
+
+
+#: Where nothing ever blocks natively in the main thread: a handler can't be kept waiting there.
+_INDIVISIBLE: Final = ("graftlet.core.", "graftlet.sync.", "graftlet.patch._lean")
+
+
+def _is_indivisible(frame: FrameType | None) -> bool:
+    module = None if frame is None else frame.f_globals.get("__name__")
+    return isinstance(module, str) and module.startswith(_INDIVISIBLE)
+
+
+_interrupt_main: Final[Any] = _thread.interrupt_main
+
+
+class _Here:
+    """Ends with the frame that holds it."""
+
+    __slots__ = ("__weakref__",)
+
+
+class _Again(ref[_Here]):
+    """Has CPython call the handler of a signal once more, when a frame has ended.
+
+    ``_thread.interrupt_main`` marks a signal as having come in, and CPython calls its handler after the next call
+    or at the next jump back: were it called by a function written in Python, that would be still within this
+    very function, and for ever. So it is called from C, as a weak reference's callback, with the
+    reference, which is the signal's number for all that it knows.
+    """
+
+    __slots__ = ("number",)
+
+    number: int
+
+    def __index__(self) -> int:
+        del _due[id(self)]
+        return self.number
+
+
+_due: Final[dict[int, _Again]] = {}
+#: Elsewhere a frame's end is not the end of what it held.
+_can_repeat: Final = sys.implementation.name == "cpython"
+
+
+class _Wakeup:
+    """What is known of ``signal.set_wakeup_fd``."""
+
+    in_use = False
+
+
+wakeup: Final = _Wakeup()
 
 
 class _Call:

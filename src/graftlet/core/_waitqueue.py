@@ -96,6 +96,11 @@ class Turn:
             hub.post(self._wake)
         return True
 
+    def is_here(self) -> bool:
+        """Whether the waiter is a greenlet of this native thread's hub."""
+        hub = self._hub
+        return hub is not None and not hub.forked and hub.thread == _get_ident()
+
     def _wake(self) -> None:
         assert self._hub is not None
         self._hub.wake(self._task, self)
@@ -148,13 +153,22 @@ class WaitQueue:
             self.wake_one()
         return taken
 
+    def first(self) -> Turn | None:
+        """Whose turn is next, if nobody is faster."""
+        try:
+            return next(iter(self._turns), None)
+        except RuntimeError:
+            return None  # changed by another thread
+
     def wake_one(self) -> bool:
         """Notify the first waiter; False if there is none."""
         turns = self._turns
         while turns:
             try:
-                turn, _ = turns.popitem(False)
-            except KeyError:
+                turn = next(iter(turns))
+                # Not ``popitem``: after a call a signal's handler may raise, and the turn would be lost.
+                del turns[turn]
+            except (StopIteration, KeyError, RuntimeError):
                 continue  # another thread was faster
             # Invariant: who has taken a turn out notifies it, even if a signal's handler raises here.
             try:

@@ -29,26 +29,43 @@ _BLOCKS: Final = (
 _SHUT_RDWR: Final = 2
 
 
-def _calls(connection: Any) -> Calls:
-    calls: Calls | None = connection.__dict__.get("_graftlet_calls")
-    if calls is None:
-        calls = connection.__dict__.setdefault("_graftlet_calls", Calls())
-    return calls
+class _Line(Calls):
+    """The calls of one connection, and where its server is."""
 
+    __slots__ = ("descriptor",)
 
-def _shut_down(connection: Any) -> Callable[[], None]:
-    """What ends the call that a killed greenlet has left behind, and the connection with it."""
+    def __init__(self) -> None:
+        super().__init__()
+        #: Of the socket; -1 as long as there is none.
+        self.descriptor = -1
 
-    def shut_down() -> None:
-        if getattr(connection, "open", False):
-            with contextlib.suppress(Exception):  # not connected yet, or closed at this very moment
-                end = _original.socket(fileno=connection.fileno())
+    def shut_down(self) -> None:
+        """End the call that a killed greenlet has left behind, and the connection with it."""
+        if self.descriptor >= 0:
+            with contextlib.suppress(OSError):  # not connected any more
+                end = _original.socket(fileno=self.descriptor)
                 try:
                     end.shutdown(_SHUT_RDWR)
                 finally:
                     end.detach()
 
-    return shut_down
+    def make(
+        self, function: Any, connection: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """One call, in its turn: mysqlclient allows not even a question at any other time."""
+        self.descriptor = connection.fileno() if _is_open(connection) else -1
+        return function(*args, **kwargs)
+
+
+def _is_open(connection: Any) -> bool:
+    return bool(getattr(connection, "open", False)) and hasattr(connection, "fileno")
+
+
+def _line(connection: Any) -> _Line:
+    line: _Line | None = connection.__dict__.get("_graftlet_line")
+    if line is None:
+        line = connection.__dict__.setdefault("_graftlet_line", _Line())
+    return line
 
 
 def _offloaded(native: Any) -> Any:
@@ -56,13 +73,10 @@ def _offloaded(native: Any) -> Any:
 
     @wraps(native)
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return _calls(self).call(_shut_down(self), _apply, native, (self, *args), kwargs)
+        line = _line(self)
+        return line.call(line.shut_down, line.make, native, self, (self, *args), kwargs)
 
     return method
-
-
-def _apply(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    return function(*args, **kwargs)
 
 
 def _offloaded_of_cursor(native: Any) -> Any:
@@ -73,8 +87,8 @@ def _offloaded_of_cursor(native: Any) -> Any:
         connection = getattr(self, "connection", None)
         if connection is None:  # closed
             return native(self, *args, **kwargs)
-        call = (native, (self, *args), kwargs)
-        return _calls(connection).call(_shut_down(connection), _apply, *call)
+        line = _line(connection)
+        return line.call(line.shut_down, line.make, native, connection, (self, *args), kwargs)
 
     return method
 
@@ -86,7 +100,7 @@ def _offloaded_if_any(native: Any) -> Any:
     @wraps(native)
     def method(self: Any) -> Any:
         more = getattr(self.connection, "more_results", None)  # since mysqlclient 2.3
-        if self._result is None and more is not None and not more():
+        if self._result is None and more is not None and not _line(self.connection).here(more):
             return native(self)
         return waits(self)
 

@@ -74,8 +74,11 @@ class _FileIOType(ABCMeta):
 class FileIO(_FileIO, metaclass=_FileIOType):
     """As ``io.FileIO``, but lets other greenlets run while it waits."""
 
+    __module__ = "_io"  # the class that ``io.FileIO`` is, as ``pickle`` and others ask for it
     __slots__ = ("_ahead", "_owner", "_waits")
 
+    #: For the sweep, which must not be deceived by the name.
+    _of_graftlet: Final = True
     #: As the class of C is; a class that derives from it is not.
     _immutable: Final = True
     #: What has been read already, by a buffer that is no more.
@@ -207,9 +210,8 @@ class FileIO(_FileIO, metaclass=_FileIOType):
 def _as_in_c(file: Any, text: str) -> str:
     """``repr`` of a file, which is what that of the C class would be."""
     name = type(file).__name__
-    return (
-        text.replace(f"<{name} ", f"<_io.{name} ", 1) if type(file).__module__ == __name__ else text
-    )
+    ours = type(file) in (FileIO, BufferedReader, BufferedWriter)
+    return text.replace(f"<{name} ", f"<_io.{name} ", 1) if ours else text
 
 
 def _opened(make: Any, file: Any, mode: str = "r", closefd: bool = True, opener: Any = None) -> Any:

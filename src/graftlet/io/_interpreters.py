@@ -12,6 +12,7 @@ The modules are ``_interpreters`` and ``_interpchannels``, up to Python 3.12 ``_
 ``_xxinterpchannels``, under ``concurrent.interpreters`` and ``InterpreterPoolExecutor``.
 """
 
+import _thread
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -35,8 +36,6 @@ MODULES: Final = (*_RUN, *_WAIT)
 
 def is_main_interpreter() -> bool:
     """Whether this is the process's main interpreter."""
-    import _thread
-
     if hasattr(_thread, "_is_main_interpreter"):  # since 3.12; the rest goes with 3.11
         return bool(_thread._is_main_interpreter())
     try:
@@ -84,6 +83,15 @@ def _sends(get_info: Callable[[Any], Any]) -> _MayWait:
     return sends
 
 
+def _named(name: str, call: Callable[[], Any]) -> Any:
+    """In a native thread of its own."""
+    _set_name(name)
+    return call()
+
+
+#: Since Python 3.14.
+_set_name: Final[Any] = getattr(_thread, "set_name", None)
+
 #: By native function: what takes its place, however often it is asked for.
 _made: Final[dict[Any, Any]] = {}
 
@@ -99,6 +107,10 @@ def _stand_in(module: str, native: Callable[..., Any], may_wait: _MayWait) -> An
         if hub is None or not may_wait(args, kwargs):
             return native(*args, **kwargs)
         call = partial(native, *args, **kwargs)
+        name = getattr(hub.current, "native_name", None)
+        if name is not None:
+            # The code over there sees in what thread it runs.
+            call = partial(_named, name, call)
         return NativeCall(hub, call).outcome()
 
     function.__name__ = native.__name__

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from graftlet.core import _original
 from graftlet.core._current import hub_or_none
+from graftlet.core._fork import free_in_children
 from graftlet.core._hub import Hub
 from graftlet.io._builtin import Functions
 from graftlet.io._native_call import NativeCall
@@ -66,7 +67,11 @@ class _Locking(NativeCall):
 
 #: By file: the native threads that wait for its lock. Also those whose greenlet has left.
 _locking: Final[dict[tuple[int, int], list[_Locking]]] = {}
-_table_guard: Final = _original.allocate_lock()
+_table_guard: Final = free_in_children(_original.allocate_lock())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_locking.clear)  # nobody waits there
 
 
 def _identity(descriptor: int) -> tuple[int, int]:

@@ -126,6 +126,77 @@ def event_wait(self: Any, timeout: float | None = None) -> bool:
 
 # -- queue.Queue
 
+
+class QueueWaiter(Waiter):
+    """Who waits for an item or for room.
+
+    Invariant: it stays in ``_waiters`` until it runs, and wakes the next if there is more then. So five who wait
+    are not all woken for five items, of which the first to run takes every one.
+    """
+
+    __slots__ = ()
+
+
+def wake_next(waiters: Any) -> bool:
+    """Something is there: wake the first of those who wait.
+
+    Returns: whether that one won't wake those who come after it.
+    """
+    while waiters:
+        try:
+            first = waiters[0]
+        except IndexError:
+            return False  # another thread was faster
+        if first.__class__ is QueueWaiter and first.is_here():
+            if not first.notified:
+                first.notify()
+            return False
+        notify_first(waiters)
+        return True
+    return False
+
+
+def _wake_more(waiters: Any, count: int) -> None:
+    """Wake the next of those who wait for what is there ``count`` times."""
+    while count > 0 and wake_next(waiters):
+        count -= 1
+
+
+def _wait_in(queue: Any, waiters: Any, mutex: Any, deadline: float) -> bool:
+    """Let go of the mutex, which is held, until woken; False if the deadline has passed."""
+    waiter = QueueWaiter(queue)
+    waiters.append(waiter)
+    _release(mutex)
+    killed = True
+    try:
+        waiter.park(deadline)
+        killed = False
+    finally:
+        if not mutex._native.acquire(False):
+            mutex.acquire()
+        # Invariant: `notified` changes only while the mutex is held.
+        try:
+            waiters.remove(waiter)
+        except ValueError:
+            pass  # taken out by ``Condition.notify``
+        if killed and waiter.notified:
+            wake_next(waiters)
+    return waiter.notified
+
+
+def _release(mutex: Any) -> None:
+    """`ThreadLock.release`, for who knows that it is one."""
+    if mutex._late:
+        mutex._free()
+    else:
+        mutex._native.release()
+        if mutex._waiters:
+            mutex._waiters.wake_one()
+
+
+#: Whether a queue has an attribute ``is_shutdown``.
+_CAN_SHUT_DOWN: Final = sys.version_info >= (3, 13)
+
 _made: Final[dict[Any, Any]] = {}
 
 
@@ -137,38 +208,37 @@ def over(original: Any, make: Callable[[Any], Any]) -> Any:
     return _made[original]
 
 
-#: Whether a queue has an attribute ``is_shutdown``.
-_CAN_SHUT_DOWN: Final = sys.version_info >= (3, 13)
-
-
 def put_on(original: Any) -> Any:
     """The method ``put``, over the standard library's own."""
 
     def put(self: Any, item: Any, block: bool = True, timeout: float | None = None) -> None:
         """As ``queue.Queue.put``."""
         mutex = self.mutex
-        if mutex.__class__ is ThreadLock and mutex._native.acquire(False):
-            try:
-                if (
-                    self.maxsize <= 0
-                    or (
-                        (timeout is None or not block or timeout >= 0)
-                        and self._qsize() < self.maxsize
-                    )
-                ) and not (_CAN_SHUT_DOWN and self.is_shutdown):
+        if mutex.__class__ is not ThreadLock or (timeout is not None and timeout < 0 and block):
+            original(self, item, block, timeout)
+            return
+        deadline: float | None = None
+        if not mutex._native.acquire(False):
+            mutex.acquire()
+        try:
+            while not (_CAN_SHUT_DOWN and self.is_shutdown):
+                if self.maxsize <= 0 or self._qsize() < self.maxsize:
                     self._put(item)
                     self.unfinished_tasks += 1
-                    waiters = self.not_empty._waiters
-                    if waiters:
-                        notify_first(waiters)
+                    if self.not_empty._waiters:
+                        wake_next(self.not_empty._waiters)
+                    if deadline is not None and self.not_full._waiters:
+                        _wake_more(self.not_full._waiters, self.maxsize - self._qsize())
                     return
-            finally:
-                if mutex._late:
-                    mutex._free()
-                else:
-                    mutex._native.release()
-                    if mutex._waiters:
-                        mutex._waiters.wake_one()
+                if not block or timeout == 0:
+                    break
+                if deadline is None:
+                    deadline = INFINITY if timeout is None else deadline_after(timeout)
+                if not _wait_in(self, self.not_full._waiters, mutex, deadline):
+                    block = False
+                    break
+        finally:
+            _release(mutex)
         original(self, item, block, timeout)
 
     return put
@@ -180,25 +250,29 @@ def get_on(original: Any) -> Any:
     def get(self: Any, block: bool = True, timeout: float | None = None) -> Any:
         """As ``queue.Queue.get``."""
         mutex = self.mutex
-        if (
-            (timeout is None or not block or timeout >= 0)
-            and mutex.__class__ is ThreadLock
-            and mutex._native.acquire(False)
-        ):
-            try:
+        if mutex.__class__ is not ThreadLock or (timeout is not None and timeout < 0 and block):
+            return original(self, block, timeout)
+        deadline: float | None = None
+        if not mutex._native.acquire(False):
+            mutex.acquire()
+        try:
+            while True:
                 if self._qsize():
                     item = self._get()
-                    waiters = self.not_full._waiters
-                    if waiters:
-                        notify_first(waiters)
+                    if self.not_full._waiters:
+                        wake_next(self.not_full._waiters)
+                    if deadline is not None and self.not_empty._waiters:
+                        _wake_more(self.not_empty._waiters, self._qsize())
                     return item
-            finally:
-                if mutex._late:
-                    mutex._free()
-                else:
-                    mutex._native.release()
-                    if mutex._waiters:
-                        mutex._waiters.wake_one()
+                if not block or timeout == 0 or (_CAN_SHUT_DOWN and self.is_shutdown):
+                    break
+                if deadline is None:
+                    deadline = INFINITY if timeout is None else deadline_after(timeout)
+                if not _wait_in(self, self.not_empty._waiters, mutex, deadline):
+                    block = False
+                    break
+        finally:
+            _release(mutex)
         return original(self, block, timeout)
 
     return get

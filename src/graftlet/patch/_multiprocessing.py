@@ -2,7 +2,8 @@
 
 Rule: module ``multiprocessing`` is not imported here, and not changed. Its children are interpreters that it
 starts through ``_posixsubprocess.fork_exec`` with a small program (``-c``): what is put before that program
-patches the same groups that are patched in this process now. A fork server is patched before it forks. All
+patches the same groups that are patched in this process now. A fork server is patched before it forks; one
+that runs already goes on serving the children that it has, and the next child gets another server. All
 other processes, and multiprocessing's resource tracker, are started as they are.
 
 ``GRAFTLET=0`` in the environment leaves the children alone, as everywhere.
@@ -57,6 +58,26 @@ def followed(words: Any) -> Any:
     except (AttributeError, IndexError, TypeError, ValueError):
         return words  # none of multiprocessing's, or none at all
     return [*words[:program], _beginning() + words[program], *words[program + 1 :]]
+
+
+#: The process and the descriptor of each fork server of before: it ends when the descriptor is closed, at the
+#: end of this process.
+_former_servers: Final[list[tuple[int, int]]] = []
+
+
+def leave_fork_server() -> None:
+    """What is patched has changed: children will come from another fork server than the one that runs."""
+    module = sys.modules.get("multiprocessing.forkserver")
+    server = getattr(module, "_forkserver", None)
+    if server is None:
+        return
+    with server._lock:
+        if server._forkserver_pid is not None:
+            _former_servers.append((server._forkserver_pid, server._forkserver_alive_fd))
+            # As ``ForkServer.ensure_running`` does when it finds that a server has ended.
+            server._forkserver_address = None
+            server._forkserver_alive_fd = None
+            server._forkserver_pid = None
 
 
 class ProcessStart(Functions):

@@ -43,7 +43,8 @@ def settle(patched: bool) -> None:
     if patched:
         preempter.allowed = True
     elif in_main_thread():
-        preempter.give_up()
+        preempter.allowed = False
+        preempter.stop()
     else:
         preempter.allowed = False
         preempter.stop_timer()

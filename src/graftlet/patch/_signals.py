@@ -16,7 +16,8 @@ from graftlet.core import _signals
 from graftlet.core._current import blocking_hub, get_hub, hub_or_none
 from graftlet.core._deadlines import INFINITY
 from graftlet.core._hub import Reason
-from graftlet.core._preempt import SIGNAL, preempter
+from graftlet.core._preempt import preempter
+from graftlet.core._signals import wakeup
 from graftlet.core._waitqueue import deadline_after
 from graftlet.io._builtin import Functions
 from graftlet.patch._threads import ThreadGreenlet
@@ -57,8 +58,7 @@ class SignalFunctions(Functions):
         """As ``_signal.signal``: the handler will be called in the main greenlet."""
         if _in_other_thread():
             raise ValueError("signal only works in main thread of the main interpreter")
-        if number == SIGNAL:
-            preempter.give_up()
+        preempter.leave_to_program(signal=number)
         return _signals.unwrapped(_signals.install(number, _signals.wrapped(handler)))
 
     def getsignal(self, number: int, /) -> Any:
@@ -70,21 +70,21 @@ class SignalFunctions(Functions):
         if _in_other_thread():
             raise ValueError("set_wakeup_fd only works in main thread of the main interpreter")
         before = int(native_set_wakeup_fd(fd, warn_on_full_buffer=warn_on_full_buffer))
-        preempter.hold(fd >= 0)
+        wakeup.in_use = fd >= 0
+        preempter.hold(wakeup.in_use)
         return before
 
     def setitimer(
         self, which: int, seconds: float, interval: float = 0.0, /
     ) -> tuple[float, float]:
         """As ``signal.setitimer``."""
-        if which == _VIRTUAL and preempter.is_on:
-            preempter.give_up()
+        preempter.leave_to_program(timer=which)
         before: tuple[float, float] = _signals.set_timer(which, seconds, interval)
         return before
 
     def getitimer(self, which: int, /) -> tuple[float, float]:
         """As ``signal.getitimer``."""
-        if which == _VIRTUAL and preempter.is_on:
+        if preempter.uses_timer(which):
             return 0.0, 0.0
         now: tuple[float, float] = _signals.get_timer(which)
         return now
@@ -158,7 +158,6 @@ _masks: Final[WeakKeyDictionary[Any, set[int]]] = WeakKeyDictionary()
 
 a_signal: Final = Reason("a signal")
 native_pthread_sigmask: Final[Any] = getattr(_signal, "pthread_sigmask", None)
-_VIRTUAL: Final = getattr(_signal, "ITIMER_VIRTUAL", None)
 native_set_wakeup_fd: Final = _signal.set_wakeup_fd
 native_sigwait: Final[Any] = getattr(_signal, "sigwait", None)
 native_sigwaitinfo: Final[Any] = getattr(_signal, "sigwaitinfo", None)

@@ -320,7 +320,7 @@ def is_ours(holder: Any) -> bool:
         name = holder.__module__
     elif isinstance(holder, FunctionType):
         name = holder.__module__ or ""
-    elif type(holder) in _DISGUISED:
+    elif type(holder) in _DISGUISED or "_of_graftlet" in vars(type(holder)):
         return True
     elif isinstance(holder, StaysNative):
         return False  # patched as any other ``threading.Thread``, but for how it starts

@@ -169,7 +169,7 @@ def _threading() -> list[Change]:
     from graftlet.sync._local import ThreadLocal
     from graftlet.sync._lock import ThreadLock, ThreadRLock
 
-    kinds = {
+    kinds: dict[str, Any] = {
         "LockType": ThreadLock,
         "RLock": ThreadRLock,
         "_ThreadHandle": ThreadHandle,
@@ -178,6 +178,9 @@ def _threading() -> list[Change]:
         "allocate_lock": ThreadLock,
         "lock": ThreadLock,
     }
+    if sys.version_info < (3, 13):  # there the lock's type can't be called, a function makes locks
+        make = _stand_in("_thread", functions, "allocate_lock")
+        kinds.update(allocate=make, allocate_lock=make)
     changes = [
         Change(_thread, name, kind) for name, kind in kinds.items() if hasattr(_thread, name)
     ]
@@ -194,6 +197,7 @@ def _threading() -> list[Change]:
         "_count",
         "get_ident",
         "set_name",
+        "_get_name",
     )
     threading = sys.modules.get("threading")
     if threading is not None:
@@ -211,6 +215,18 @@ def _threading() -> list[Change]:
         Change(_thread, "start_new", _stand_in("_thread", functions, "start_new_thread"))
     )
     return changes
+
+
+def _settle_threading(patched: bool) -> None:
+    from graftlet.patch._async_exceptions import settle
+
+    settle(patched)
+
+
+def _imported_with_threads(module: str) -> None:
+    from graftlet.patch._async_exceptions import imported
+
+    imported(module)
 
 
 def _signal() -> list[Change]:
@@ -303,11 +319,15 @@ def _fcntl() -> list[Change]:
 
 
 def _queue() -> list[Change]:
-    import _queue
+    changes = []
+    try:
+        import _queue
+    except ImportError:
+        pass  # the program keeps it away (None in sys.modules), so that it gets queue's own in Python
+    else:
+        from graftlet.sync._simple_queue import simple_queue_over
 
-    from graftlet.sync._simple_queue import simple_queue_over
-
-    changes = [Change(_queue, "SimpleQueue", simple_queue_over(_queue))]
+        changes.append(Change(_queue, "SimpleQueue", simple_queue_over(_queue)))
     queue = sys.modules.get("queue")
     if queue is not None:
         from graftlet.patch import _lean
@@ -334,6 +354,13 @@ def _multiprocessing() -> list[Change]:
     if native_fork_exec is not None:
         changes += _names("_posixsubprocess", functions, "fork_exec")
     return changes
+
+
+def _settle_multiprocessing(patched: bool) -> None:
+    """A fork server may be running already, in which other groups are patched."""
+    from graftlet.patch._multiprocessing import leave_fork_server
+
+    leave_fork_server()
 
 
 def _asyncio() -> list[Change]:
@@ -392,7 +419,9 @@ GROUPS: Final = {
             "threading",
             "threads as greenlets, locks, thread-local data",
             _threading,
-            late=("threading",),
+            _settle_threading,
+            late=("threading", "ctypes"),
+            imported=_imported_with_threads,
         ),
         Group(
             "preemption",
@@ -416,6 +445,7 @@ GROUPS: Final = {
             "multiprocessing",
             "the locks that processes share; spawned children are patched, too",
             _multiprocessing,
+            _settle_multiprocessing,
         ),
         Group(
             "asyncio",

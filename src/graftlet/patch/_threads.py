@@ -29,19 +29,25 @@ from graftlet.core._current import (
 from graftlet.core._deadlines import INFINITY
 from graftlet.core._deadlock import own_threads, starting
 from graftlet.core._greenlet import Greenlet, getcurrent
+from graftlet.core._hub import Task
 from graftlet.core._preempt import bases, preempter
 from graftlet.core._waitqueue import WaitQueue, deadline_after
 from graftlet.io._builtin import Functions
 from graftlet.io._native_call import NativeCall
 from graftlet.patch._sentinel import NativeSentinelLock, SentinelLock
-from graftlet.patch._versions import check_may_start, report_thread_exception, warn_of_fork
-from graftlet.sync._lock import ThreadLock
+from graftlet.patch._versions import (
+    check_may_start,
+    native_name,
+    report_thread_exception,
+    warn_of_fork,
+)
+from graftlet.sync._lock import ThreadLock, make_lock
 
 
 class ThreadGreenlet(Greenlet):
     """The greenlet that is a thread."""
 
-    __slots__ = ("_ended_as", "function", "handle", "native_id", "sentinel")
+    __slots__ = ("_ended_as", "function", "handle", "native_id", "native_name", "sentinel")
 
     is_thread = True
 
@@ -53,6 +59,8 @@ class ThreadGreenlet(Greenlet):
         self._ended_as: str | None = None
         #: What ``threading.get_native_id`` says; 0: nobody has asked yet.
         self.native_id = 0
+        #: What ``_thread.set_name`` (Python 3.14 and newer) has set; None: it has that of its native thread.
+        self.native_name: str | None = None
         #: Released when it ends: what ``Thread.join`` of Python 3.12 and older waits for.
         self.sentinel: ThreadLock | None = None
         #: Set when it ends: what ``Thread.join`` of Python 3.13 and newer waits for.
@@ -125,6 +133,15 @@ def start_native(start: Callable[..., Any], function: Callable[..., Any], *args:
     except BaseException:
         starting.discard(begins)
         raise
+
+
+def thread_of(ident: int) -> Task | None:
+    """The greenlet that is the thread of that ident, or main if it is that; None: a native thread, or none."""
+    for thread in list(_live):
+        if thread.ident == ident:
+            return thread
+    hub = hub_or_none()
+    return hub.main if hub is not None and hub.main_ident == ident else None
 
 
 def _name_of(function: Any) -> str:
@@ -298,11 +315,15 @@ class ThreadFunctions(Functions):
         if native_shutdown is not None:
             native_shutdown()
 
+    def allocate_lock(self) -> ThreadLock:
+        """As ``_thread.allocate_lock``."""
+        return make_lock()
+
     def _set_sentinel(self) -> "ThreadLock | SentinelLock":
         """As ``_thread._set_sentinel`` of Python 3.12 and older."""
         if blocking_hub() is None:
             return NativeSentinelLock(native_set_sentinel())
-        lock = ThreadLock()
+        lock = make_lock()
         current = getcurrent()
         if isinstance(current, ThreadGreenlet):
             current.sentinel = lock
@@ -353,10 +374,20 @@ class ThreadFunctions(Functions):
         return pid, fd
 
     def set_name(self, name: str, /) -> None:
-        """As ``_thread.set_name``: a greenlet has no native name, and the thread keeps its own."""
+        """As ``_thread.set_name``: a greenlet's name is none that the kernel knows."""
         hub = hub_or_none()
         if hub is None or hub.current is hub.main:
             native_set_name(name)
+        elif isinstance(hub.current, ThreadGreenlet):
+            hub.current.native_name = native_name(name)
+
+    def _get_name(self) -> str:
+        """As ``_thread._get_name``."""
+        hub = hub_or_none()
+        current = None if hub is None else hub.current
+        if isinstance(current, ThreadGreenlet) and current.native_name is not None:
+            return current.native_name
+        return str(native_get_name())
 
     def _count(self) -> int:
         """As ``_thread._count``: the threads started by ``_thread`` that run, but for graftlet's own."""
@@ -410,6 +441,7 @@ native_shutdown: Final = _native("_shutdown")
 native_start_joinable: Final[Any] = _native("start_joinable_thread")
 native_set_sentinel: Final[Any] = _native("_set_sentinel")
 native_set_name: Final = _native("set_name")
+native_get_name: Final = _native("_get_name")
 os_fork: Final[Any] = getattr(os, "fork", None)
 os_forkpty: Final[Any] = getattr(os, "forkpty", None)
 native_count: Final = _native("_count")

@@ -30,6 +30,15 @@ def check_may_start(daemon: bool = False) -> None:
         raise RuntimeError("daemon threads are not supported in this interpreter")
 
 
+def native_name(name: str) -> str:
+    """What is left of a thread's name when the kernel has it (since 3.14)."""
+    if not isinstance(name, str):
+        raise TypeError(f"set_name() argument 'name' must be str, not {type(name).__name__}")
+    # As set_name in Modules/_threadmodule.c: to bytes, which end with the first NUL and at a limit.
+    encoded = name.encode(sys.getfilesystemencoding(), "replace").partition(b"\0")[0]
+    return os.fsdecode(encoded[: getattr(_thread, "_NAME_MAXLEN", None)])
+
+
 def report_thread_exception(error: BaseException, function: Callable[..., Any]) -> None:
     """Tell ``sys.unraisablehook`` of an exception that ended a thread without ``threading``."""
     if sys.version_info >= (3, 13):

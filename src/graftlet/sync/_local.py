@@ -98,16 +98,26 @@ _set_arguments: Final = local.__dict__["_local__arguments"].__set__
 
 
 class _HublessThread:
-    """Stands for a native thread that has no hub."""
+    """Stands for a native thread that has no hub: as the owner of namespaces, which refer to it."""
 
     __slots__ = ("locals",)
 
     def __init__(self) -> None:
         self.locals: WeakValueDictionary[int, Spaces] | None = None
 
+
+class _Presence:
+    """Dropped with the native thread's own data, at its end: takes the thread's namespaces out."""
+
+    __slots__ = ("thread",)
+
+    def __init__(self) -> None:
+        self.thread = _HublessThread()
+
     def __del__(self) -> None:
-        for spaces in list((self.locals or {}).values()):
-            spaces.pop(self, None)
+        thread = self.thread
+        for spaces in list((thread.locals or {}).values()):
+            spaces.pop(thread, None)
 
 
 def _me() -> Any:
@@ -115,10 +125,10 @@ def _me() -> Any:
     if hub is not None:
         return hub.current
     try:
-        return per_thread.stand_in
+        return per_thread.presence.thread
     except AttributeError:
-        per_thread.stand_in = stand_in = _HublessThread()
-        return stand_in
+        per_thread.presence = presence = _Presence()
+        return presence.thread
 
 
 def enter(spaces: Spaces, owner: Any) -> Namespace:

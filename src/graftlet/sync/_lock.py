@@ -9,6 +9,7 @@ The methods, their arguments and their errors are those of ``_thread.lock`` and 
 (Modules/_threadmodule.c), for these classes take their place.
 """
 
+import sys
 from types import TracebackType
 from typing import Any, Final, NoReturn
 
@@ -17,11 +18,12 @@ from greenlet import getcurrent
 from graftlet.core import _original
 from graftlet.core._current import blocking_hub, per_thread
 from graftlet.core._deadlines import INFINITY
+from graftlet.core._fork import free_in_children
 from graftlet.core._hub import Task
 from graftlet.core._waitqueue import Turn, WaitQueue, deadline_after
 
 _allocate_lock: Final = _original.allocate_lock
-_making: Final = _allocate_lock()
+_making: Final = free_in_children(_allocate_lock())
 
 
 def _check(blocking: bool, timeout: float) -> None:
@@ -32,24 +34,34 @@ def _check(blocking: bool, timeout: float) -> None:
 class _Waitable:
     """A native lock and the queue of those who wait for it."""
 
-    __slots__ = ("__weakref__", "_late", "_native", "_waiters")
+    __slots__ = ("__weakref__", "_credit", "_late", "_native", "_waiters")
+
+    #: So many acquires in a row wait for a hand-over when one has been too late. More would make a convoy of
+    #: threads that never wait while they hold the lock: each would get it for one turn only, at the price
+    #: of a switch. Fewer cost those who do wait a second switch each (benchmarks, contended).
+    _CREDIT: Final = 32
 
     def __init__(self) -> None:
         self._native = _allocate_lock()
         self._waiters: WaitQueue | None = None  # most locks are never contended
         #: Those who were woken and found the lock taken again: the next release hands it to them.
         self._late: WaitQueue | None = None
+        #: How many more of those who come wait for a hand-over at once.
+        self._credit = 0
 
     def _wait(self, timeout: float) -> bool:
         """Acquire the native lock, parking as often as need be; False after ``timeout`` seconds."""
         if timeout == 0:
             return False
+        deadline = INFINITY if timeout == -1 else deadline_after(timeout)
+        if self._credit > 0:
+            self._credit -= 1
+            return self._wait_for_hand_over(Turn(self), deadline)
         native = self._native
         waiters = self._waiters
         if waiters is None:
             with _making:  # two threads may come here at once: one queue wins
                 waiters = self._waiters = self._waiters or WaitQueue()
-        deadline = INFINITY if timeout == -1 else deadline_after(timeout)
         turn = waiters.enter(self)
         served = False
         try:
@@ -57,6 +69,7 @@ class _Waitable:
                 if not turn.park(deadline):
                     break
                 if not (served := native.acquire(False)):
+                    self._credit = self._CREDIT
                     served = self._wait_for_hand_over(turn, deadline)
                 break
         finally:
@@ -111,6 +124,7 @@ class Lock(_Waitable):
         # As in _Waitable, unrolled: locks are made by the thousand.
         self._native = _allocate_lock()
         self._waiters = self._late = None
+        self._credit = 0
         #: The (raw) greenlet that took it last: for the deadlock report only.
         self._taker: Any = None
 
@@ -121,7 +135,8 @@ class Lock(_Waitable):
     @classmethod
     def of(cls, native: Any) -> "Lock":
         """A cooperative lock that works on ``native``, a ``_thread.lock``, and so has its state."""
-        self = cls()
+        self = object.__new__(cls)
+        Lock.__init__(self)
         self._native = native
         return self
 
@@ -197,6 +212,7 @@ class Lock(_Waitable):
         """In the child of a fork: free, and nobody waits."""
         self._native = _allocate_lock()
         self._waiters = self._late = None
+        self._credit = 0
 
 
 class RLock(_Waitable):
@@ -209,6 +225,7 @@ class RLock(_Waitable):
         # C's RLock takes any arguments and ignores them (a DeprecationWarning since 3.14).
         self._native = _allocate_lock()
         self._waiters = self._late = None
+        self._credit = 0
         # Invariant: written only by who holds the native lock. A Task, or a native thread's ident.
         self._owner: Any = None
         self._count = 0
@@ -352,6 +369,7 @@ class RLock(_Waitable):
         """In the child of a fork: free, and nobody waits."""
         self._native = _allocate_lock()
         self._waiters = self._late = None
+        self._credit = 0
         self._owner = None
         self._count = 0
 
@@ -394,6 +412,18 @@ class ThreadLock(Lock):
     __module__ = "_thread"
     __slots__ = ()
 
+    if sys.version_info < (3, 13):  # goes with 3.12
+
+        def __new__(cls) -> "ThreadLock":
+            raise TypeError("cannot create '_thread.lock' instances")
+
+
+def make_lock() -> ThreadLock:
+    """As ``_thread.allocate_lock``."""
+    lock = object.__new__(ThreadLock)
+    Lock.__init__(lock)
+    return lock
+
 
 class ThreadRLock(RLock):
     """What takes the place of ``_thread.RLock``."""
@@ -401,9 +431,11 @@ class ThreadRLock(RLock):
     __module__ = "_thread"
     __slots__ = ()
 
+    if sys.version_info >= (3, 15):  # goes with 3.14, and then RLock takes no arguments either
+
+        def __init__(self) -> None:
+            super().__init__()
+
 
 ThreadLock.__name__ = ThreadLock.__qualname__ = "lock"
-if _original.ThreadHandle is None:
-    # Up to Python 3.12 there is no ``_thread.lock``: pickle looks the class up as what one calls.
-    ThreadLock.__qualname__ = "allocate_lock"
 ThreadRLock.__name__ = ThreadRLock.__qualname__ = "RLock"

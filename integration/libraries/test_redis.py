@@ -1,0 +1,177 @@
+"""redis-py against Redis."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import graftlet
+from integration.libraries.harness import (
+    REDIS,
+    Library,
+    Relay,
+    eventually,
+    killed_in,
+    library,
+    no_stall,
+    overlapping,
+    together,
+)
+
+LIBRARY = Library(
+    name="redis-py",
+    package="redis",
+    tested="8.1.0",
+    how="sockets",
+    know="A connection whose greenlet was killed in a command is disconnected before it is used again.",
+    server="Redis 7",
+)
+
+redis = library("redis", "redis")
+
+
+def connect(address: tuple[str, int] | None = None, **options: Any) -> Any:
+    host, port = address or REDIS.address()
+    return redis.Redis(
+        host=host, port=port, db=9, client_name="graftlet", decode_responses=True, **options
+    )
+
+
+@pytest.fixture
+def client() -> Iterator[Any]:
+    with connect() as client:
+        client.flushdb()
+        yield client
+        eventually(lambda: len(ours(client)) <= 1)
+        client.flushdb()
+
+
+def ours(client: Any) -> list[Any]:
+    """Our connections, as the server sees them."""
+    return [each for each in client.client_list() if each["name"] == "graftlet"]
+
+
+def test_blocking_pops_overlap(client: Any) -> None:
+    with connect() as mine, overlapping(1):
+        assert together(20, lambda number: mine.blpop(f"q{number}", timeout=1)) == [None] * 20
+
+
+def test_queue(client: Any) -> None:
+    """A list as a queue between threads: each item arrives once."""
+
+    def consume(number: int) -> list[int]:
+        got = []
+        while (item := client.brpop("queue", timeout=5)[1]) != "end":
+            got.append(int(item))
+        return got
+
+    def feed() -> None:
+        for number in range(200):
+            client.lpush("queue", number)
+        for _ in range(5):
+            client.lpush("queue", "end")
+
+    feeder = threading.Thread(target=feed)
+    feeder.start()
+    with no_stall():
+        got = together(5, consume)
+    feeder.join()
+    assert sorted(sum(got, [])) == list(range(200))
+    client.connection_pool.disconnect()
+
+
+def test_pipelines_and_transactions(client: Any) -> None:
+    def add(number: int) -> list[Any]:
+        with client.pipeline() as pipe:
+            for _ in range(20):
+                pipe.incr("counter")
+            return list(pipe.execute())
+
+    together(10, add)
+    assert client.get("counter") == "200"
+    client.connection_pool.disconnect()
+
+
+def test_publish_and_subscribe(client: Any) -> None:
+    heard = []
+
+    def listen() -> None:
+        with client.pubsub(ignore_subscribe_messages=True) as channel:
+            channel.subscribe("news")
+            for message in channel.listen():
+                heard.append(message["data"])
+                if message["data"] == "end":
+                    break
+
+    thread = threading.Thread(target=listen)
+    thread.start()
+    eventually(lambda: client.pubsub_numsub("news")[0][1] == 1)
+    for text in ("one", "two", "end"):
+        client.publish("news", text)
+    thread.join()
+    assert heard == ["one", "two", "end"]
+    client.connection_pool.disconnect()
+
+
+def test_lock(client: Any) -> None:
+    total = [0]
+
+    def add(number: int) -> None:
+        with client.lock("lock", timeout=10, sleep=0.01):
+            before = total[0]
+            time.sleep(0.01)
+            total[0] = before + 1
+
+    together(10, add)
+    assert total == [10]
+    client.connection_pool.disconnect()
+
+
+def test_pool_is_exhausted(client: Any) -> None:
+    pool = redis.BlockingConnectionPool.from_url(
+        "redis://{}:{}/9".format(*REDIS.address()), max_connections=1, timeout=0.3
+    )
+    with redis.Redis.from_pool(pool) as mine:
+        busy = graftlet.spawn(mine.blpop, "nothing", 1)
+        time.sleep(0.1)
+        with overlapping(0.3), pytest.raises(redis.ConnectionError, match="No connection"):
+            mine.get("x")
+        assert busy.get() is None
+
+
+def test_server_kills_a_connection(client: Any) -> None:
+    # No retries: otherwise redis-py just connects again.
+    with connect(retry=None) as mine:
+        number = mine.client_id()
+        killer = graftlet.spawn_later(0.2, client.client_kill_filter, _id=number)
+        with pytest.raises(redis.ConnectionError):
+            mine.blpop("nothing", timeout=5)
+        killer.get()
+    client.connection_pool.disconnect()
+
+
+def test_faults(client: Any) -> None:
+    with Relay(REDIS.address()) as relay:
+        with connect(relay.address, retry=None) as mine:
+            assert mine.ping()
+            graftlet.spawn_later(0.1, relay.reset)
+            with pytest.raises(redis.ConnectionError):
+                mine.blpop("nothing", timeout=5)
+    with Relay(REDIS.address()) as relay:
+        with connect(relay.address, retry=None, socket_timeout=0.3) as mine:
+            assert mine.ping()
+            relay.silent()
+            with overlapping(0.3), pytest.raises(redis.TimeoutError):
+                mine.ping()
+
+
+def test_killed_in_a_command(client: Any) -> None:
+    with connect(max_connections=1) as mine:
+        mine.set("right", "right")
+        killed_in(lambda: mine.blpop("queue", timeout=5))
+        client.lpush("queue", "wrong")
+        assert mine.get("right") == "right"

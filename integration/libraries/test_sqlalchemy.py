@@ -1,0 +1,89 @@
+"""SQLAlchemy's connection pool, over three drivers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import graftlet
+from integration.libraries.harness import (
+    MARIADB,
+    POSTGRESQL,
+    Library,
+    killed_in,
+    library,
+    overlapping,
+    together,
+)
+
+LIBRARY = Library(
+    name="SQLAlchemy",
+    package="SQLAlchemy",
+    tested="2.1.9",
+    how="as its driver",
+    know="A connection whose greenlet was killed or timed out in a query is not used again.",
+    server="PostgreSQL with psycopg2 and psycopg, MariaDB with PyMySQL",
+)
+
+sqlalchemy = library("sqlalchemy", "SQLAlchemy")
+
+DRIVERS = {
+    "psycopg2": (POSTGRESQL, "postgresql+psycopg2://postgres@{}:{}/postgres", "pg_sleep(:t)"),
+    "psycopg": (POSTGRESQL, "postgresql+psycopg://postgres@{}:{}/postgres", "pg_sleep(:t)"),
+    "pymysql": (MARIADB, "mysql+pymysql://root@{}:{}/", "sleep(:t)"),
+}
+
+
+class Database:
+    """An engine, and what a query that takes long looks like."""
+
+    def __init__(self, driver: str) -> None:
+        server, url, self._wait = DRIVERS[driver]
+        library(driver, driver)
+        self.engine = sqlalchemy.create_engine(
+            url.format(*server.address()), pool_size=4, max_overflow=0, pool_timeout=0.5
+        )
+
+    def ask(self, answer: object, seconds: float) -> Any:
+        query = sqlalchemy.text(f"select '{answer}', {self._wait}")
+        with self.engine.connect() as connection:
+            return connection.execute(query, {"t": seconds}).fetchone()[0]
+
+
+@pytest.fixture(params=list(DRIVERS))
+def database(request: pytest.FixtureRequest) -> Iterator[Database]:
+    database = Database(request.param)
+    yield database
+    database.engine.dispose()
+
+
+def test_queries_overlap_and_wait_for_a_connection(database: Database) -> None:
+    together(4, lambda number: database.ask(number, 0.01))
+    with overlapping(0.4):
+        answers = together(8, lambda number: database.ask(number, 0.2))
+    assert answers == [str(number) for number in range(8)]
+    assert database.engine.pool.checkedin() == 4
+
+
+def test_pool_is_exhausted(database: Database) -> None:
+    busy = [graftlet.spawn(database.ask, "busy", 1.5) for _ in range(4)]
+    time.sleep(0.3)
+    with overlapping(0.5), pytest.raises(sqlalchemy.exc.TimeoutError):
+        database.ask("late", 0)
+    assert [each.get() for each in busy] == ["busy"] * 4
+
+
+def test_killed_in_a_query(database: Database) -> None:
+    for _ in range(4):
+        killed_in(lambda: database.ask("wrong", 0.5))
+    assert together(4, lambda number: database.ask("right", 0.1)) == ["right"] * 4
+
+
+def test_time_out_of_graftlet_in_a_query(database: Database) -> None:
+    for _ in range(4):
+        with pytest.raises(graftlet.Timeout), graftlet.Timeout(0.1):
+            database.ask("wrong", 0.3)
+    assert together(4, lambda number: database.ask("right", 0.1)) == ["right"] * 4

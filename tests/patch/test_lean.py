@@ -1,0 +1,234 @@
+"""``queue.Queue``, ``threading.Condition`` and ``Event`` with graftlet's waiting: nothing is lost, whoever leaves.
+
+The differential tests (test_queue.py, test_threading.py) say that they behave as CPython's. Here greenlets are
+killed and time out at every moment, beside native threads that put and get, too.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.isolated import run_ok
+
+QUEUES = """
+import queue, random, threading, time
+import graftlet
+graftlet.patch_all()
+from graftlet import native
+
+pick = random.Random({seed})
+END = 10**9
+
+def one_round(size):
+    items = queue.Queue(size)
+    got, put = [], []
+    numbers = iter(range(END))
+
+    def put_one(timeout=None):
+        number = next(numbers)
+        items.put(number, timeout=timeout)
+        put.append(number)
+
+    def get_one(timeout=None):
+        item = items.get(timeout=timeout)
+        if item != END:
+            got.append(item)
+        return item
+
+    def producer():
+        for _ in range(40):
+            try:
+                put_one(pick.choice([None, None, 0.0005]))
+            except queue.Full:
+                pass
+            if pick.random() < 0.2:
+                time.sleep(0)
+
+    def consumer():
+        while True:
+            try:
+                if get_one(pick.choice([None, None, 0.0005])) == END:
+                    return
+            except queue.Empty:
+                pass
+            if pick.random() < 0.2:
+                time.sleep(0)
+
+    consumers = [graftlet.spawn(consumer) for _ in range(4)]
+    outside = [native.Thread(target=consumer) for _ in range({natives})]
+    for thread in outside:
+        thread.start()
+    producers = [graftlet.spawn(producer) for _ in range(5)]
+    for _ in range(20):
+        # Killed while they wait, or woken and killed in the same instant: that was for somebody else.
+        doomed = [graftlet.spawn(pick.choice([put_one, get_one])) for _ in range(3)]
+        for _ in range(pick.randrange(3)):
+            graftlet.sleep(0)
+        graftlet.killall(doomed)
+    graftlet.joinall(producers, raise_error=True)
+    for _ in range(len(consumers) + len(outside)):
+        items.put(END)
+    graftlet.joinall(consumers, raise_error=True)
+    for thread in outside:
+        graftlet.offload(thread.join)
+    assert sorted(got) == sorted(put), (len(got), len(put))
+    assert items.empty() and not items.mutex.locked()
+    assert not items.not_empty._waiters and not items.not_full._waiters
+
+for _ in range({rounds}):
+    one_round(pick.choice([1, 2, 7]))
+print("all")
+"""
+
+
+@pytest.mark.parametrize(("natives", "rounds"), [(0, 20), (2, 6)])
+def test_every_item_comes_through_a_queue(natives: int, rounds: int) -> None:
+    for seed in range(2):
+        assert run_ok(QUEUES.format(seed=seed, natives=natives, rounds=rounds)) == "all\n"
+
+
+CONDITIONS = """
+import random, threading, time
+import graftlet
+graftlet.patch_all()
+from graftlet import native
+
+pick = random.Random({seed})
+
+def one_round():
+    condition = threading.Condition(pick.choice([threading.Lock, threading.RLock])())
+    permits = 0
+    taken = 0
+
+    def take(timeout=None):
+        # As a semaphore: each permit is notified of once, so a lost notification is a permit lost.
+        nonlocal permits, taken
+        with condition:
+            while permits == 0:
+                if not condition.wait(timeout):
+                    return
+            permits -= 1
+            taken += 1
+
+    takers = [graftlet.spawn(take) for _ in range(30)]
+    outside = [native.Thread(target=take) for _ in range({natives})]
+    for thread in outside:
+        thread.start()
+    doomed = [graftlet.spawn(take, pick.choice([None, 0.0005])) for _ in range(30)]
+    given = 0
+    while any(takers) or any(thread.is_alive() for thread in outside):
+        with condition:
+            permits += 1
+            given += 1
+            condition.notify()
+        if doomed and pick.random() < 0.7:
+            doomed.pop(pick.randrange(len(doomed))).kill()
+        time.sleep(pick.choice([0, 0, 0.0007]))
+        # Whoever waits and is killed or times out leaves its permit to another: as many are taken as can be.
+        assert given < 2000, (given, taken, sum(map(bool, takers)))
+    graftlet.killall(doomed, block=True)
+    assert not condition._waiters and condition.acquire(blocking=False)
+    condition.release()
+
+for _ in range({rounds}):
+    one_round()
+print("all")
+"""
+
+
+@pytest.mark.parametrize(("natives", "rounds"), [(0, 20), (3, 6)])
+def test_no_notification_is_lost(natives: int, rounds: int) -> None:
+    for seed in range(2):
+        assert run_ok(CONDITIONS.format(seed=seed, natives=natives, rounds=rounds)) == "all\n"
+
+
+def test_a_notification_goes_on_when_who_had_it_is_killed() -> None:
+    out = run_ok(
+        """
+        import threading, graftlet
+        graftlet.patch_all()
+        condition = threading.Condition()
+        woken = []
+
+        def wait(name):
+            with condition:
+                condition.wait()
+                woken.append(name)
+
+        first, second = (graftlet.spawn(wait, name) for name in ("first", "second"))
+        graftlet.sleep(0)
+        with condition:
+            condition.notify()
+        first.kill()
+        graftlet.joinall([first, second])
+        print(woken)
+        """
+    )
+    assert out == "['second']\n"
+
+
+def test_an_item_goes_on_when_who_was_woken_for_it_is_killed() -> None:
+    out = run_ok(
+        """
+        import queue, graftlet
+        graftlet.patch_all()
+        items = queue.Queue()
+        first, second = (graftlet.spawn(items.get) for _ in range(2))
+        graftlet.sleep(0)
+        items.put("item")
+        first.kill()
+        print(second.get(timeout=1))
+        """
+    )
+    assert out == "item\n"
+
+
+def test_the_standard_librarys_own_waiters_and_these_wake_each_other() -> None:
+    """Who holds CPython's own methods (a bound one, say) goes on to use them."""
+    out = run_ok(
+        """
+        import queue, threading
+        items = queue.Queue(1)
+        old_put, old_get = items.put, items.get
+        event = threading.Event()
+        old_set, old_wait = event.set, event.wait
+        import graftlet
+        graftlet.patch_all()
+        for put, get in ((old_put, items.get), (items.put, old_get), (old_put, old_get)):
+            getters = [graftlet.spawn(get) for _ in range(3)]
+            graftlet.sleep(0)
+            for number in range(3):
+                put(number)
+            print(sorted(each.get(timeout=1) for each in getters))
+        for raise_, wait in ((old_set, event.wait), (event.set, old_wait)):
+            event.clear()
+            waiting = graftlet.spawn(wait)
+            graftlet.sleep(0)
+            raise_()
+            print(waiting.get(timeout=1))
+        """
+    )
+    assert out == "[0, 1, 2]\n" * 3 + "True\n" * 2
+
+
+def test_after_a_fork_those_who_waited_in_the_parent_wake_nobody() -> None:
+    out = run_ok(
+        """
+        import os, queue, graftlet
+        graftlet.patch_all()
+        items = queue.Queue()
+        waiting = [graftlet.spawn(items.get) for _ in range(2)]
+        graftlet.sleep(0)
+        items.put("woken for this, and not run yet")
+        child = os.fork()
+        if child == 0:
+            items.get()
+            here = graftlet.spawn(items.get)
+            graftlet.sleep(0)
+            items.put("the child's")
+            os._exit(0 if here.get(timeout=1) == "the child's" else 1)
+        print(os.waitpid(child, 0)[1])
+        graftlet.killall(waiting)
+        """
+    )
+    assert out == "0\n"
