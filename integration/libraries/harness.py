@@ -252,7 +252,8 @@ class Relay:
             while data := source.recv(65536):
                 if not (self._silent and answers):
                     sink.sendall(data)
-            sink.shutdown(socket.SHUT_WR)
+            if not (self._silent and answers):
+                sink.shutdown(socket.SHUT_WR)
 
 
 # -- What is left

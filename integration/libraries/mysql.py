@@ -143,9 +143,14 @@ class MySQLTests:
         killed_in(lambda: self.one(mine, "select 'wrong', sleep(0.5)"))
         with pytest.raises((self.module.OperationalError, self.module.InterfaceError)):
             self.one(mine, "select 'right'")
+        assert not mine.open or self.gone(mine)
+
+    def gone(self, connection: Any) -> bool:
+        """Whether the server can't be reached by this connection, which is closed then."""
         with pytest.raises(self.module.Error):
-            mine.close()
-            mine.ping()
+            connection.ping()
+        connection.close()
+        return True
 
     def test_time_out_of_graftlet(self) -> None:
         mine = self.connect()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import socket
+import itertools
 import time
 from typing import Any
 
@@ -53,11 +53,13 @@ def test_producers_and_consumers() -> None:
             got.append(body["n"])
             message.ack()
 
-        with connect() as connection:
-            with connection.Consumer(queue, callbacks=[received], prefetch_count=1):
-                with contextlib.suppress(TimeoutError):
-                    while True:
-                        connection.drain_events(timeout=1)
+        with (
+            connect() as connection,
+            connection.Consumer(queue, callbacks=[received], prefetch_count=1),
+            contextlib.suppress(TimeoutError),
+        ):
+            while True:
+                connection.drain_events(timeout=1)
         return got
 
     with connect() as connection:
@@ -65,7 +67,7 @@ def test_producers_and_consumers() -> None:
         bound.declare()
         consumers = graftlet.spawn(together, 5, consume)
         together(5, produce)
-        assert sorted(sum(consumers.get(), [])) == list(range(100))
+        assert sorted(itertools.chain.from_iterable(consumers.get())) == list(range(100))
         bound.delete()
 
 
@@ -73,7 +75,7 @@ def test_waits_overlap() -> None:
     def wait(number: int) -> bool:
         try:
             connections[number].drain_events(timeout=0.5)
-        except socket.timeout:
+        except TimeoutError:
             return True
         return False
 
@@ -89,7 +91,7 @@ def test_waits_overlap() -> None:
 def test_heartbeats_from_another_thread() -> None:
     with connect(heartbeat=1) as connection:
         connection.connect()
-        over = []
+        over: list[bool] = []
 
         def beat() -> None:
             while not over:
@@ -110,9 +112,12 @@ def test_heartbeats_from_another_thread() -> None:
 def test_pool_is_exhausted() -> None:
     pool = kombu.pools.connections[connect()]
     pool.limit = 1
-    with pool.acquire(block=True):
-        with overlapping(0.3), pytest.raises(kombu.exceptions.ConnectionLimitExceeded):
-            pool.acquire(block=True, timeout=0.3)
+    with (
+        pool.acquire(block=True),
+        overlapping(0.3),
+        pytest.raises(kombu.exceptions.ConnectionLimitExceeded),
+    ):
+        pool.acquire(block=True, timeout=0.3)
     kombu.pools.reset()
 
 

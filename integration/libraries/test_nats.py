@@ -14,7 +14,7 @@ from integration.libraries.harness import NATS, Library, library, no_stall, over
 LIBRARY = Library(
     name="nats-py",
     package="nats-py",
-    tested="2.15.0",
+    tested="2.16.0",
     how="asyncio, on sockets",
     know="There is no maintained synchronous client: run nats-py's event loop in a thread of its own, and ask it with "
     "`asyncio.run_coroutine_threadsafe`.",
@@ -74,9 +74,7 @@ def test_publish_and_subscribe(client: Client) -> None:
     subscription = client.run(client.connection.subscribe("graftlet.numbers"))
     client.run(client.connection.flush())
     with no_stall():
-        together(
-            10, lambda n: client.run(client.connection.publish("graftlet.numbers", b"%d" % n))
-        )
+        together(10, lambda n: client.run(client.connection.publish("graftlet.numbers", b"%d" % n)))
         got = [int(client.run(subscription.next_msg(timeout=5)).data) for _ in range(10)]
     assert sorted(got) == list(range(10))
 

@@ -152,9 +152,13 @@ def test_pool(connection: Any) -> None:
 
 
 def test_pool_is_exhausted(connection: Any) -> None:
-    with psycopg_pool.ConnectionPool(conninfo(), min_size=1, max_size=1) as pool:
-        with pool.connection(), overlapping(0.2), pytest.raises(psycopg_pool.PoolTimeout):
-            pool.getconn(timeout=0.2)
+    with (
+        psycopg_pool.ConnectionPool(conninfo(), min_size=1, max_size=1) as pool,
+        pool.connection(),
+        overlapping(0.2),
+        pytest.raises(psycopg_pool.PoolTimeout),
+    ):
+        pool.getconn(timeout=0.2)
 
 
 def test_killed_in_a_query_of_the_pool(connection: Any) -> None:
@@ -205,6 +209,8 @@ def test_time_outs(connection: Any) -> None:
         relay.silent()
         with overlapping(2), pytest.raises(psycopg.errors.ConnectionTimeout):
             connect(relay.address, connect_timeout=2)
-    with connect(options="-c statement_timeout=200") as mine:
-        with pytest.raises(psycopg.errors.QueryCanceled):
-            one(mine, "select 1 from pg_sleep(10)")
+    with (
+        connect(options="-c statement_timeout=200") as mine,
+        pytest.raises(psycopg.errors.QueryCanceled),
+    ):
+        one(mine, "select 1 from pg_sleep(10)")

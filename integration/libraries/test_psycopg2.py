@@ -172,8 +172,11 @@ def test_connection_is_reset(connection: Any) -> None:
         with pytest.raises(psycopg2.OperationalError):
             one(mine, "select pg_sleep(10)")
         mine.close()
-        one(connection, "select count(pg_terminate_backend(pid)) from pg_stat_activity where "
-            "application_name = 'graftlet-psycopg2' and pid <> pg_backend_pid()")
+        one(
+            connection,
+            "select count(pg_terminate_backend(pid)) from pg_stat_activity where "
+            "application_name = 'graftlet-psycopg2' and pid <> pg_backend_pid()",
+        )
 
 
 def test_time_outs(connection: Any) -> None:

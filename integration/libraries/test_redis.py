@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Iterator
@@ -80,7 +81,7 @@ def test_queue(client: Any) -> None:
     with no_stall():
         got = together(5, consume)
     feeder.join()
-    assert sorted(sum(got, [])) == list(range(200))
+    assert sorted(itertools.chain.from_iterable(got)) == list(range(200))
     client.connection_pool.disconnect()
 
 
@@ -155,18 +156,19 @@ def test_server_kills_a_connection(client: Any) -> None:
 
 
 def test_faults(client: Any) -> None:
-    with Relay(REDIS.address()) as relay:
-        with connect(relay.address, retry=None) as mine:
-            assert mine.ping()
-            graftlet.spawn_later(0.1, relay.reset)
-            with pytest.raises(redis.ConnectionError):
-                mine.blpop("nothing", timeout=5)
-    with Relay(REDIS.address()) as relay:
-        with connect(relay.address, retry=None, socket_timeout=0.3) as mine:
-            assert mine.ping()
-            relay.silent()
-            with overlapping(0.3), pytest.raises(redis.TimeoutError):
-                mine.ping()
+    with Relay(REDIS.address()) as relay, connect(relay.address, retry=None) as mine:
+        assert mine.ping()
+        graftlet.spawn_later(0.1, relay.reset)
+        with pytest.raises(redis.ConnectionError):
+            mine.blpop("nothing", timeout=5)
+    with (
+        Relay(REDIS.address()) as relay,
+        connect(relay.address, retry=None, socket_timeout=0.3) as mine,
+    ):
+        assert mine.ping()
+        relay.silent()
+        with overlapping(0.3), pytest.raises(redis.TimeoutError):
+            mine.ping()
 
 
 def test_killed_in_a_command(client: Any) -> None:

@@ -48,9 +48,12 @@ class Database:
         )
 
     def ask(self, answer: object, seconds: float) -> Any:
-        query = sqlalchemy.text(f"select '{answer}', {self._wait}")
         with self.engine.connect() as connection:
-            return connection.execute(query, {"t": seconds}).fetchone()[0]
+            return self.ask_by(connection, answer, seconds)
+
+    def ask_by(self, connection: Any, answer: object, seconds: float) -> Any:
+        query = sqlalchemy.text(f"select '{answer}', {self._wait}")
+        return connection.execute(query, {"t": seconds}).fetchone()[0]
 
 
 @pytest.fixture(params=list(DRIVERS))
@@ -78,12 +81,17 @@ def test_pool_is_exhausted(database: Database) -> None:
 
 def test_killed_in_a_query(database: Database) -> None:
     for _ in range(4):
-        killed_in(lambda: database.ask("wrong", 0.5))
+        with database.engine.connect() as mine:
+            killed_in(lambda: database.ask_by(mine, "wrong", 0.5))
     assert together(4, lambda number: database.ask("right", 0.1)) == ["right"] * 4
 
 
 def test_time_out_of_graftlet_in_a_query(database: Database) -> None:
     for _ in range(4):
-        with pytest.raises(graftlet.Timeout), graftlet.Timeout(0.1):
-            database.ask("wrong", 0.3)
+        with (
+            database.engine.connect() as mine,
+            pytest.raises(graftlet.Timeout),
+            graftlet.Timeout(0.1),
+        ):
+            database.ask_by(mine, "wrong", 0.3)
     assert together(4, lambda number: database.ask("right", 0.1)) == ["right"] * 4

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -33,13 +32,13 @@ LIBRARY = Library(
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Iterator[str]:
+def path(tmp_path: Path) -> str:
     name = str(tmp_path / "test.db")
     with closing(sqlite3.connect(name)) as connection:
         connection.execute("create table t (n integer)")
         connection.execute("insert into t values (0)")
         connection.commit()
-    yield name
+    return name
 
 
 def test_writers_wait_for_each_other(path: str) -> None:
@@ -58,7 +57,10 @@ def test_writers_wait_for_each_other(path: str) -> None:
 
 
 def test_a_lock_that_does_not_come(path: str) -> None:
-    with closing(sqlite3.connect(path)) as holder, closing(sqlite3.connect(path, timeout=0.5)) as waiter:
+    with (
+        closing(sqlite3.connect(path)) as holder,
+        closing(sqlite3.connect(path, timeout=0.5)) as waiter,
+    ):
         holder.execute("update t set n = 1")
         with overlapping(0.5), pytest.raises(sqlite3.OperationalError, match="locked"):
             waiter.execute("update t set n = 2")
@@ -113,7 +115,9 @@ def test_rows_from_one_connection_into_another(path: str) -> None:
 
 def test_a_callback_uses_the_connection() -> None:
     with closing(sqlite3.connect(":memory:")) as connection:
-        connection.create_function("twice", 1, lambda n: 2 * connection.execute("select ?", (n,)).fetchone()[0])
+        connection.create_function(
+            "twice", 1, lambda n: 2 * connection.execute("select ?", (n,)).fetchone()[0]
+        )
         assert connection.execute("select twice(21)").fetchone() == (42,)
 
 
@@ -131,7 +135,9 @@ def test_killed_while_it_waits_for_a_lock(path: str) -> None:
 
 def test_killed_in_a_long_query() -> None:
     with closing(sqlite3.connect(":memory:", check_same_thread=False)) as connection:
-        endless = "with recursive c(i) as (select 1 union all select i + 1 from c) select max(i) from c"
+        endless = (
+            "with recursive c(i) as (select 1 union all select i + 1 from c) select max(i) from c"
+        )
         killed_in(lambda: connection.execute(endless).fetchone())
         with graftlet.Timeout(5):
             assert connection.execute("select 'right'").fetchone() == ("right",)

@@ -48,7 +48,9 @@ def test_pool_is_exhausted() -> None:
     with web_server() as server:
         pool = urllib3.HTTPConnectionPool("127.0.0.1", server.server_port, maxsize=2, block=True)
         with overlapping(0.4):
-            assert together(8, lambda number: pool.request("GET", "/sleep/0.1").data) == [b"0.1"] * 8
+            assert (
+                together(8, lambda number: pool.request("GET", "/sleep/0.1").data) == [b"0.1"] * 8
+            )
         assert len(server.accepted) == 2
         busy = [graftlet.spawn(pool.request, "GET", "/sleep/0.5") for _ in range(2)]
         time.sleep(0.1)
@@ -69,9 +71,12 @@ def test_tls() -> None:
             return bytes(pool.request("POST", url, body=b"%d" % number * 50_000).data)
 
         assert together(8, post) == [b"%d" % number * 50_000 for number in range(8)]
-    with web_server(tls=True) as server, urllib3.PoolManager(retries=False) as pool:
-        with pytest.raises(urllib3.exceptions.SSLError):
-            pool.request("GET", f"https://localhost:{server.server_port}/")
+    with (
+        web_server(tls=True) as server,
+        urllib3.PoolManager(retries=False) as pool,
+        pytest.raises(urllib3.exceptions.SSLError),
+    ):
+        pool.request("GET", f"https://localhost:{server.server_port}/")
 
 
 def test_streaming() -> None:

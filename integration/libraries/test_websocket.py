@@ -40,7 +40,7 @@ def serve(connection: socket.socket) -> None:
     """Send back each message; one that is a number of seconds later (RFC 6455, short frames only)."""
     with connection, connection.makefile("rb") as stream:
         key = b""
-        while (line := stream.readline().strip()):
+        while line := stream.readline().strip():
             name, _, value = line.partition(b": ")
             if name.lower() == b"sec-websocket-key":
                 key = value

@@ -91,3 +91,61 @@ def test_thread_pool(method: str) -> None:
         """,
         method,
     )
+
+
+@methods
+def test_a_process_pool_of_before(method: str) -> None:
+    check(
+        """
+        import concurrent.futures as futures
+        def prepare():
+            executor = futures.ProcessPoolExecutor(2, mp_context=context)
+            return executor, executor.submit(pow, 2, 3), context.Pool(2)
+        def main():
+            executor, early, pool = old
+            print(early.result(LONG))
+            with executor:
+                print(list(executor.map(abs, range(-20, 0), chunksize=3)))
+                print(on_threads(*[lambda: executor.submit(pow, 5, 2).result(LONG)] * 5))
+            print(on_threads(*[lambda: pool.apply(pow, (2, 5))] * 5, lambda: pool.map(abs, [-1, -2])))
+            slow = pool.apply_async(time.sleep, (0.1,))
+            print(on_threads(lambda: slow.get(LONG), slow.wait), slow.successful())
+            pool.close()
+            pool.join()
+        """,
+        method,
+    )
+
+
+@pytest.mark.parametrize("method", ["fork"])  # which does not matter here
+def test_threads_of_before(method: str) -> None:
+    """They stay native threads: some are at work when patching comes, and some wait for work."""
+    check(
+        """
+        import concurrent.futures as futures
+        from multiprocessing.pool import ThreadPool
+        gate = threading.Event()
+        def prepare():
+            executor, pool = futures.ThreadPoolExecutor(3), ThreadPool(2)
+            begun = threading.Semaphore(0)
+            def block():
+                begun.release()
+                return gate.wait(LONG)
+            at_work = [executor.submit(block) for _ in range(2)]
+            begun.acquire(), begun.acquire()
+            print(executor.submit(pow, 2, 2).result(), pool.apply(pow, (2, 3)))
+            return executor, pool, at_work
+        def main():
+            executor, pool, at_work = old
+            print(on_threads(*[lambda n=n: executor.submit(pow, 3, n).result(LONG) for n in range(5)]))
+            print(on_threads(*[lambda n=n: pool.apply(pow, (4, n)) for n in range(5)]))
+            nested = executor.submit(lambda: pool.apply_async(time.sleep, (0.01,)).get(LONG))
+            print(nested.result(LONG), futures.wait(at_work, 0.02).done)
+            threading.Timer(0.02, gate.set).start()
+            print([call.result(LONG) for call in at_work])
+            executor.shutdown()
+            pool.close()
+            pool.join()
+        """,
+        method,
+    )

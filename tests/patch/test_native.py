@@ -490,3 +490,32 @@ for thread in threads:
         order,
     )
     assert out == "True True\nTrue True\nFalse False\nFalse False\n"
+
+
+@ORDERS
+def test_local_values_end_with_their_native_thread(order: str) -> None:
+    out = script(
+        """
+class Value:
+    def __del__(self):
+        ended.append(threading.get_ident())
+ended = []
+values = threading.local()
+values.mine = Value()
+patch_last()
+def work():
+    values.its = Value()
+for _ in range(3):
+    thread = native.Thread(target=work)
+    thread.start()
+    thread.join()
+    for _ in range(100):
+        if ended:
+            break
+        native.sleep(0.01)  # joined at its end; its data goes a little later in old Pythons
+    print(ended == [thread.ident], hasattr(values, "its"), hasattr(values, "mine"))
+    ended.clear()
+""",
+        order,
+    )
+    assert out == "True False True\n" * 3

@@ -23,29 +23,45 @@ own_threads: Final[set[int]] = set()
 starting: Final[set[object]] = set()
 
 
-def describe_if_stuck(hub: Hub) -> str | None:
-    """The text of a `Deadlock`; None if somebody may still wake this hub."""
-    if not in_main_thread() or _other_threads() or program_has_handlers():
-        return None
-    return describe_parked(hub)
+class Watchman:
+    """Knows which native threads were there when its hub was made: what they could do is known by then.
+
+    Later ones may be threads of C libraries, which call Python when they like (an audio library's, say). The
+    interpreter learns of such a thread only when it calls.
+    """
+
+    __slots__ = ("_known", "_threads")
+
+    def __init__(self) -> None:
+        self._threads = _native_threads()
+        self._known = _known_threads()
+
+    def describe_if_stuck(self, hub: Hub) -> str | None:
+        """The text of a `Deadlock`; None if somebody may still wake this hub."""
+        if not in_main_thread() or self._other_threads() or program_has_handlers():
+            return None
+        return describe_parked(hub)
+
+    def _other_threads(self) -> bool:
+        known = _known_threads()
+        return (
+            bool(starting)
+            or bool(known - own_threads)
+            or len(_native_threads() - self._threads) > len(known - self._known)
+        )
 
 
-def _other_threads() -> bool:
-    frames = sys._current_frames()
-    return (
-        bool(starting)
-        or any(ident not in own_threads and ident != _original.get_ident() for ident in frames)
-        # Threads of C libraries, which the interpreter learns of when they first call it.
-        or _native_threads() > len(frames)
-    )
+def _known_threads() -> set[int]:
+    """The idents of the native threads that the interpreter knows, but for this one."""
+    return set(sys._current_frames()) - {_original.get_ident()}
 
 
-def _native_threads() -> int:
-    """How many native threads this process has; 0 if the platform does not tell."""
+def _native_threads() -> set[str]:
+    """The ids of this process's native threads but main; empty if the platform does not tell."""
     try:
-        return len(os.listdir("/proc/self/task"))
+        return set(os.listdir("/proc/self/task")) - {str(os.getpid())}
     except OSError:
-        return 0
+        return set()
 
 
 def parked_tasks(hub: Hub) -> list[Task]:

@@ -27,7 +27,7 @@ from graftlet.core._current import (
     set_hub_maker,
 )
 from graftlet.core._deadlines import INFINITY
-from graftlet.core._deadlock import describe_if_stuck
+from graftlet.core._deadlock import Watchman
 from graftlet.core._errors import Thrown, exception_from
 from graftlet.core._hub import Hub, Task, Timer
 from graftlet.core._links import ALWAYS, ON_EXCEPTION, ON_VALUE, Link, Receiver, news_of
@@ -353,7 +353,9 @@ class Greenlet(Task):
         if joiners is None:
             # Two threads may come here at once: one queue wins.
             with _making:
-                joiners = self._joiners = self._joiners or WaitQueue()
+                joiners = self._joiners
+                if joiners is None:
+                    joiners = self._joiners = WaitQueue()
         turn = joiners.enter(self)
         try:
             while not self.done:
@@ -592,7 +594,7 @@ def _main() -> None:  # pragma: no cover - never called: the main greenlet runs 
 def make_hub() -> Hub:
     """A hub for this native thread, whose main greenlet is the one that runs now."""
     hub = Hub(Greenlet(_main))
-    hub.on_stuck = describe_if_stuck
+    hub.on_stuck = Watchman().describe_if_stuck
     if in_main_thread():
         take_interrupts()
     return hub

@@ -48,6 +48,10 @@ if TYPE_CHECKING:
 LONGEST_POLL: Final = 1e6
 
 
+#: While greenlets are ready, descriptors are looked at no more often than this, seconds: a system call in every
+#: round would cost short rounds (two threads that hand a turn to and fro) more than all the rest.
+SPARE: Final = 50e-6
+
 #: The events of a descriptor that data has come for, and that can be written to.
 PLAIN: Final = frozenset((IN, IN | OUT))
 
@@ -357,10 +361,13 @@ class Hub:
         """Let everybody who is ready run first."""
         task = self.current
         try:
-            if task.pending is None and getcurrent() is not self.raw:
-                self.ready.append(task)
+            on_hub = getcurrent() is self.raw
         except RuntimeError:
             return  # the interpreter ends, there is nobody else
+        if not on_hub:
+            if task.pending is not None:
+                self._take_pending(task)
+            self.ready.append(task)
         self.park(None)
 
     def is_running(self, task: Task) -> bool:
@@ -376,7 +383,13 @@ class Hub:
                 task.pending = None
             if isinstance(pending, BaseException):
                 raise pending
-            pending()
+            try:
+                pending()
+            except RecursionError:
+                # Too deep in the stack to make the call at all? It must not be lost.
+                if getattr(pending, "begun", None) is False:
+                    task.pending = [pending, *(task.pending or ())]
+                raise
 
     def wake(self, task: Task, waiting: object) -> bool:
         """Make ``task`` ready if it is parked in this very wait; says whether it was.
@@ -396,6 +409,13 @@ class Hub:
         """
         self._interrupt(task, exception)
 
+    def call_in(self, task: Task, call: Callable[[], object]) -> None:
+        """Have ``call`` made in ``task``, in the wait that it is in or in its next one.
+
+        Only from this hub's own thread.
+        """
+        self._interrupt(task, call)
+
     def _interrupt(self, task: Task, pending: BaseException | Callable[[], object]) -> None:
         if task.pending is None:
             task.pending = [pending]
@@ -405,15 +425,20 @@ class Hub:
             task.waiting = None
             self.ready.append(task)
 
-    def run_in_main(self, call: Callable[[], object]) -> None:
+    def run_in_main(self, call: Callable[[], object], interrupts: bool = True) -> None:
         """Have ``call`` made in the main greenlet, at once if that is the one that runs.
 
         For signal handlers, which CPython calls in whatever greenlet its main thread is in. What the
         call raises leaves main's wait; otherwise main goes on waiting.
+
+        Args:
+            interrupts: whether it interrupts main's wait for a descriptor, too, if that has no deadline.
         """
         main = self.main
         if self.current is main and main.waiting is None and getcurrent() is not self.raw:
             call()
+        elif not interrupts and isinstance(main.waiting, Watch) and main.deadline == INFINITY:
+            main.pending = [*(main.pending or ()), call]
         else:
             self._interrupt(main, call)
             if self.asleep:
@@ -491,6 +516,10 @@ class Hub:
         poll = poller.poll
         watches = self.watches
         edge = poller.edge
+        monotonic = _original.monotonic
+        poll_again = 0.0
+        # With a clock of a test's own, every round polls: nothing depends on real time then.
+        spare = SPARE if self.clock is monotonic else 0.0
         while True:
             # 1. The batch. A task that a worker of this round starts directly counts, too.
             self.batch = len(ready)
@@ -515,6 +544,10 @@ class Hub:
                 deadlines.fire(self.clock())
             # 4. Poll, for as long as nothing else is to do.
             if ready or inbox:
+                now = monotonic()
+                if now < poll_again:
+                    continue
+                poll_again = now + spare
                 events = poll(0)
             else:
                 timeout: float | None = None

@@ -144,7 +144,7 @@ def may_be_preempted(hub: Hub, task: Task, frame: FrameType | None) -> bool:
     """Whether ``task``, which runs in ``frame``, can let others run here and now."""
     if not (task.is_thread or task is hub.main) or not hub.is_running(task):
         return False
-    if task.waiting is not None or task.pending is not None or frame is None:
+    if task.waiting is not None or frame is None:
         return False
     if frame.f_globals.get("__name__") in ("importlib._bootstrap", "_frozen_importlib"):
         return False

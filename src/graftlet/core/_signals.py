@@ -29,6 +29,11 @@ set_timer: Final[Any] = getattr(_signal, "setitimer", None)
 get_timer: Final[Any] = getattr(_signal, "getitimer", None)
 
 
+#: The signals after which the kernel restarts a call that waits (``signal.siginterrupt``): CPython calls the
+#: handler only when that has returned.
+restarting: Final[set[int]] = set()
+
+
 class MainHandler:
     """Calls a signal handler in the main greenlet."""
 
@@ -52,9 +57,12 @@ class MainHandler:
             # And now, as ``here`` goes with this frame, CPython is told of the signal once more.
         elif hub is None:
             self.handler(number, frame)
-        else:
+        elif not any(
+            isinstance(each, _Call) and each.number == number for each in hub.main.pending or ()
+        ):
+            # As in C: of a signal that is waiting for its handler already, a second one makes no second call.
             call = _Call(self.handler, number, frame)
-            hub.run_in_main(call)
+            hub.run_in_main(call, interrupts=number not in restarting)
             call.frame = None  # if it is made later, the frame is the one in which main waits
 
 
@@ -121,14 +129,16 @@ wakeup: Final = _Wakeup()
 class _Call:
     """One call of a handler."""
 
-    __slots__ = ("frame", "handler", "number")
+    __slots__ = ("begun", "frame", "handler", "number")
 
     def __init__(self, handler: Handler, number: int, frame: FrameType | None) -> None:
+        self.begun = False
         self.handler = handler
         self.number = number
         self.frame = frame
 
     def __call__(self) -> None:
+        self.begun = True
         self.handler(self.number, self.frame or sys._getframe(1))
 
 

@@ -194,5 +194,7 @@ def deadline_after(timeout: float | None) -> float:
     """
     if timeout is None:
         return INFINITY
+    if timeout != timeout:  # noqa: PLR0124 - nothing but NaN differs from itself
+        raise ValueError("Invalid value NaN (not a number)")
     hub = blocking_hub()
     return (_original.monotonic() if hub is None else hub.clock()) + timeout

@@ -72,7 +72,8 @@ class _Library:
         module = sys.modules.get(self._module)
         if module is None:
             return []
-        return [self._change(module, name) for name in self._names or _public(module)]
+        names = self._names or tuple(self._stand_ins) or _public(module)
+        return [self._change(module, name) for name in names]
 
     def _change(self, module: ModuleType, dotted: str) -> Change:
         kind, _, name = dotted.rpartition(".")
@@ -108,16 +109,28 @@ def _public(module: ModuleType) -> list[str]:
         and (
             isinstance(value, BuiltinFunctionType)
             or (isinstance(value, FunctionType) and value.__module__ == module.__name__)
-            or getattr(value, "__wrapped__", None) is not None
         )
     ]
 
 
+class _Original:
+    """What a stand-in stands for. An object of our own, which the sweep leaves alone."""
+
+    __slots__ = ("function",)
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+
+
 def _in_thread(threads: NativePool, function: Callable[..., Any]) -> Callable[..., Any]:
+    original = _Original(function)
+
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         if parking_hub() is None:
-            return function(*args, **kwargs)
-        return threads.call(function, *args, **kwargs)
+            return original.function(*args, **kwargs)
+        return threads.call(original.function, *args, **kwargs)
 
+    del call.__wrapped__  # the sweep would find it
+    del function
     return call

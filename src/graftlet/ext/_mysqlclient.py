@@ -21,7 +21,7 @@ from graftlet.patch._changes import Change
 
 #: Methods of connections that send something, or wait for an answer.
 _BLOCKS: Final = (
-    "__init__ autocommit change_user close commit discard_result dump_debug_info kill next_result ping "
+    "__init__ autocommit change_user close commit discard_result dump_debug_info kill ping "
     "query read_query_result rollback select_db send_query set_character_set set_server_option "
     "shutdown stat store_result use_result show_warnings set_sql_mode begin"
 )
@@ -93,16 +93,32 @@ def _offloaded_of_cursor(native: Any) -> Any:
     return method
 
 
+def _more(connection: Any) -> bool:
+    """Whether there are more results to come, or nobody knows."""
+    more = getattr(connection, "more_results", None)  # since mysqlclient 2.3
+    return more is None or bool(_line(connection).here(more))
+
+
 def _offloaded_if_any(native: Any) -> Any:
-    """``BaseCursor._discard``, which every ``close`` calls: mostly there is nothing to be read."""
+    """``_discard`` and ``nextset``, which every ``execute`` calls: mostly there is nothing to be read."""
     waits = _offloaded_of_cursor(native)
 
     @wraps(native)
     def method(self: Any) -> Any:
-        more = getattr(self.connection, "more_results", None)  # since mysqlclient 2.3
-        if self._result is None and more is not None and not _line(self.connection).here(more):
+        if self._result is None and self.connection is not None and not _more(self.connection):
             return native(self)
         return waits(self)
+
+    return method
+
+
+def _next_result(native: Any) -> Any:
+    """``Connection.next_result``: says at once that there is none."""
+    waits = _offloaded(native)
+
+    @wraps(native)
+    def method(self: Any) -> Any:
+        return waits(self) if _more(self) else _line(self).here(native, self)
 
     return method
 
@@ -129,13 +145,14 @@ def find() -> list[Change]:
             for name in _BLOCKS.split()
             if hasattr(kind, name)
         ]
+        changes.append(_change(kind, "next_result", _next_result, kind.next_result))
     cursors: Any = sys.modules.get("MySQLdb.cursors")
     if cursors is not None and hasattr(cursors, "BaseCursor"):
         # One call of a thread for all that one statement asks: within it the others are made at once.
         base = cursors.BaseCursor
         for name, make in (
             ("_query", _offloaded_of_cursor),
-            ("nextset", _offloaded_of_cursor),
+            ("nextset", _offloaded_if_any),
             ("_fetch_row", _offloaded_of_cursor),
             ("_discard", _offloaded_if_any),
         ):

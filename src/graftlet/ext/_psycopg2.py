@@ -123,10 +123,12 @@ def _of_cursor(native: Any, named: bool) -> Any:
 class _StandIns:
     """What stands for the types of one ``psycopg2._psycopg``, and for the function that makes connections."""
 
-    __slots__ = ("connect", "connection", "cursor")
+    __slots__ = ("connect", "connection", "cursor", "native_connect", "native_connection")
 
     def __init__(self, module: Any) -> None:
-        native_connection, native_connect = module.connection, module._connect
+        # Not in variables of the functions below: the sweep would find the originals there.
+        self.native_connection: Any = module.connection
+        self.native_connect: Any = module._connect
         common = {"__module__": module.cursor.__module__, "_of_graftlet": True}
         self.cursor: Any = type(
             "cursor",
@@ -141,45 +143,43 @@ class _StandIns:
                 },
             },
         )
-        cursor_class = self.cursor
 
-        def init(self: Any, /, *args: Any, **kwargs: Any) -> None:
-            self._graftlet_turn = Calls()
-            native_connection.__init__(self, *args, **kwargs)
+        def init(connection: Any, /, *args: Any, **kwargs: Any) -> None:
+            connection._graftlet_turn = Calls()
+            self.native_connection.__init__(connection, *args, **kwargs)
 
-        @wraps(native_connection.cursor)
-        def cursor(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        @wraps(module.connection.cursor)
+        def cursor(connection: Any, /, *args: Any, **kwargs: Any) -> Any:
             chosen = args[1] if len(args) > 1 else kwargs.get("cursor_factory")
-            if chosen is None and self.cursor_factory is None:
+            if chosen is None and connection.cursor_factory is None:
                 if len(args) > 1:
-                    args = (args[0], cursor_class, *args[2:])
+                    args = (args[0], self.cursor, *args[2:])
                 else:
-                    kwargs["cursor_factory"] = cursor_class
-            return native_connection.cursor(self, *args, **kwargs)
+                    kwargs["cursor_factory"] = self.cursor
+            return self.native_connection.cursor(connection, *args, **kwargs)
 
         self.connection: Any = type(
             "connection",
-            (native_connection,),
+            (module.connection,),
             {
                 **common,
                 "__slots__": ("_graftlet_turn",),
-                "__doc__": native_connection.__doc__,
+                "__doc__": module.connection.__doc__,
                 "__init__": init,
                 "cursor": cursor,
                 **{
-                    name: _of_connection(getattr(native_connection, name))
+                    name: _of_connection(getattr(module.connection, name))
                     for name in _CONNECTION.split()
-                    if hasattr(native_connection, name)
+                    if hasattr(module.connection, name)
                 },
             },
         )
-        connection_class = self.connection
 
         def _connect(_functions: Functions, /, *args: Any, **kwargs: Any) -> Any:
             """As ``psycopg2._psycopg._connect``."""
             if len(args) < 2 and kwargs.get("connection_factory") is None:
-                kwargs["connection_factory"] = connection_class
-            return native_connect(*args, **kwargs)
+                kwargs["connection_factory"] = self.connection
+            return self.native_connect(*args, **kwargs)
 
         self.connect = builtin("psycopg2._psycopg", _connect)
 

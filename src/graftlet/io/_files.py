@@ -246,6 +246,12 @@ class _Turns(_Layer):
     def __repr__(self) -> str:
         return _as_in_c(self, super().__repr__())
 
+    def begin_anew(self) -> None:
+        """In the child of a fork: nobody is inside. What is in it, its greenlet in the parent writes."""
+        file: Any = self
+        if self._turn.locked():
+            type(file).__init__(file, file.raw, size_of(file))
+
     def close(self) -> None:
         with self._turn:
             super().close()
@@ -259,7 +265,7 @@ class BufferedReader(_Turns, _BufferedReader):
     def __init__(self, raw: Any, buffer_size: int) -> None:
         self._turn = RLock()
         super().__init__(raw, buffer_size)
-        _buffers.add(self)
+        note_buffer(self)
 
     def peek(self, size: int = 0, /) -> bytes:
         with self._turn:
@@ -294,7 +300,7 @@ class BufferedWriter(_Turns, _BufferedWriter):
     def __init__(self, raw: Any, buffer_size: int) -> None:
         self._turn = RLock()
         super().__init__(raw, buffer_size)
-        _buffers.add(self)
+        note_buffer(self)
 
     def flush(self) -> None:
         with self._turn:
@@ -308,11 +314,14 @@ class BufferedWriter(_Turns, _BufferedWriter):
 _buffers: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
 
 
+def note_buffer(buffer: Any) -> None:
+    """Have ``buffer.begin_anew()`` called in every child of a fork."""
+    _buffers.add(buffer)
+
+
 def _begin_anew() -> None:
-    """In the child of a fork: nobody is inside a buffer. What is in it, its greenlet in the parent writes."""
     for buffer in list(_buffers):
-        if buffer._turn.locked():
-            type(buffer).__init__(buffer, buffer.raw, size_of(buffer))
+        buffer.begin_anew()
 
 
 if hasattr(os, "register_at_fork"):
@@ -405,12 +414,21 @@ def _close_at_the_end(self: FileIO, close: Any = _FileIO.close) -> None:
             self._owner.close()
 
 
+def leave_to_c(kind: type) -> None:
+    """Take the methods of a class away, so that those of its base do."""
+    for name, value in list(vars(kind).items()):
+        if isinstance(value, FunctionType) and name not in _KEPT:
+            delattr(kind, name)
+
+
+#: What must still be there when the interpreter ends.
+_KEPT: Final = frozenset(("__init__", "_dealloc_warn", "begin_anew"))
+
+
 def _leave_to_c() -> None:
     """The interpreter ends: who still prints when its modules have gone must not need any code of ours."""
     for kind in (FileIO, BufferedReader, BufferedWriter, _Turns):
-        for name, value in list(vars(kind).items()):
-            if isinstance(value, FunctionType) and name not in ("__init__", "_dealloc_warn"):
-                delattr(kind, name)
+        leave_to_c(kind)
     type.__setattr__(FileIO, "close", _close_at_the_end)
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from graftlet.core import _original
 from graftlet.core._current import hub_or_none
+from graftlet.core._hub import Hub
 from graftlet.io._builtin import Functions
 from graftlet.io._os import is_ready
 from graftlet.io._wait import READ, wait_descriptor
@@ -30,6 +31,13 @@ def _on_terminal() -> bool:
         )
     except (AttributeError, OSError, ValueError):
         return False
+
+
+def _is_alone(hub: Hub) -> bool:
+    """Whether there is nobody but main."""
+    if hub.ready or hub.inbox or hub.external:
+        return False
+    return all(worker.task is None for worker in hub.workers)
 
 
 def _show(text: str) -> None:
@@ -67,10 +75,13 @@ class InputFunctions(Functions):
 
     def input(self, prompt: Any = "", /) -> str:
         """As ``input``; other greenlets run while a person thinks."""
-        if hub_or_none() is None or not _on_terminal():
+        hub = hub_or_none()
+        if hub is None or not _on_terminal():
             return _original.read_line(prompt)  # reads sys.stdin, a file like others
         sys.stderr.flush()
         if "readline" in sys.modules:
+            if _is_alone(hub):
+                return _original.read_line(prompt)  # there is nobody who would have to wait
             return _edited_line(str(prompt))
         sys.audit("builtins.input", prompt)
         text = str(prompt)

@@ -51,7 +51,7 @@ def stand_ins(module: Any) -> dict[str, Any]:
     made = {}
     for each in _RUN.get(name, ()):
         if hasattr(module, each):
-            made[each] = _stand_in(name, getattr(module, each), _always)
+            made[each] = _stand_in(name, getattr(module, each), _runs)
     for each in _WAIT.get(name, ()):
         # Up to 3.12 they never wait, and don't know the argument.
         if hasattr(module, each) and sys.version_info >= (3, 13):
@@ -62,8 +62,13 @@ def stand_ins(module: Any) -> dict[str, Any]:
 _MayWait: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], bool]
 
 
-def _always(_args: tuple[Any, ...], _kwargs: dict[str, Any]) -> bool:
-    return True
+def _runs(_args: tuple[Any, ...], _kwargs: dict[str, Any]) -> bool:
+    if sys.version_info >= (3, 13):
+        return True
+    # Up to 3.12 an interpreter belongs to the native thread that first runs code in it: what main does
+    # there has to be done in its own.
+    hub = hub_or_none()
+    return hub is not None and hub.current is not hub.main
 
 
 def _sends(get_info: Callable[[Any], Any]) -> _MayWait:
@@ -92,17 +97,30 @@ def _named(name: str, call: Callable[[], Any]) -> Any:
 #: Since Python 3.14.
 _set_name: Final[Any] = getattr(_thread, "set_name", None)
 
-#: By native function: what takes its place, however often it is asked for.
-_made: Final[dict[Any, Any]] = {}
+
+class _Native:
+    """A native function. In a closure or a list patching would find it, and replace it by its stand-in."""
+
+    __slots__ = ("call",)
+
+    def __init__(self, call: Callable[..., Any]) -> None:
+        self.call = call
+
+
+#: The native functions, each with what takes its place, however often that is asked for.
+_made: Final[list[tuple[_Native, Any]]] = []
 
 
 def _stand_in(module: str, native: Callable[..., Any], may_wait: _MayWait) -> Any:
-    if native in _made:
-        return _made[native]
-    if native in _made.values():
-        return native
+    for known, made in _made:
+        if native is known.call or native is made:
+            return made
+    kept = _Native(native)
+    name, doc = native.__name__, native.__doc__
+    del native
 
     def function(_self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        native = kept.call
         hub = hub_or_none()
         if hub is None or not may_wait(args, kwargs):
             return native(*args, **kwargs)
@@ -113,7 +131,7 @@ def _stand_in(module: str, native: Callable[..., Any], may_wait: _MayWait) -> An
             call = partial(_named, name, call)
         return NativeCall(hub, call).outcome()
 
-    function.__name__ = native.__name__
-    function.__doc__ = native.__doc__
-    _made[native] = made = builtin(module, function)
+    function.__name__, function.__doc__ = name, doc
+    made = builtin(module, function)
+    _made.append((kept, made))
     return made

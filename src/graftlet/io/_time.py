@@ -1,5 +1,6 @@
 """``time.sleep``, cooperative."""
 
+import sys
 from operator import index
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ class TimeFunctions(Functions):
         Raises: ValueError, TypeError, OverflowError: as ``time.sleep``.
         """
         if seconds.__class__ is not float and not isinstance(seconds, (float, int)):
-            seconds = index(seconds)
+            seconds = _number(seconds)
         hub = blocking_hub()
         if hub is None or not 0 <= seconds <= LONGEST_SLEEP:
             _original.sleep(seconds)  # raises, unless this thread simply blocks
@@ -28,6 +29,16 @@ class TimeFunctions(Functions):
             hub.yield_now()
         else:
             sleep_until(hub, hub.clock() + seconds)
+
+
+def _number(seconds: Any) -> Any:
+    """``seconds`` as C takes what is no number of Python's own; TypeError: it does not."""
+    kind = type(seconds)
+    if sys.version_info >= (3, 15) and not hasattr(kind, "__index__"):
+        if hasattr(kind, "__float__"):
+            return float(seconds)
+        _original.sleep(seconds)  # says what is wrong
+    return index(seconds)
 
 
 #: What ``time.sleep`` accepts, about: longer ones are an OverflowError there.

@@ -10,6 +10,8 @@ interpreter itself: exit status, ``sys.excepthook``, the joining of threads, ate
 - ``_find`` tells what the named thing is: a file, a directory or archive, an installed program.
 - ``_run`` makes ``__main__``, ``sys.argv`` and ``sys.path[0]``, patches, and starts the program.
 - ``_uncaught`` hides the launcher's own frames from a traceback that leaves the program.
+- ``_doctor`` says, without running the program, what patching will do to it, and what it can't do;
+  ``_importing`` tells what the program imports.
 - ``_children`` makes Python children start patched (``--follow-children``).
 """
 
@@ -29,7 +31,7 @@ def main(argv: list[str] | None = None) -> None:
     end (joining threads, atexit callbacks) as it does after a script.
 
     :param argv: the arguments after the command's name; ``sys.argv[1:]`` if not given.
-    :raises SystemExit: from the program; with status 2 for a wrong command line or a file that
+    :raises SystemExit: from the program, or at the end of ``doctor``; with status 2 for a wrong command line or a file that
         can't be opened, 1 for a module or ``__main__`` that can't be found, as ``python`` does.
     :raises BaseException: whatever the program does not catch. :data:`sys.excepthook` then shows
         it without the launcher's frames.
@@ -45,5 +47,9 @@ def main(argv: list[str] | None = None) -> None:
         from importlib.metadata import version
 
         sys.stdout.write(f"graftlet {version('graftlet')}\n")
+    elif command.kind == "doctor":
+        from graftlet.launch import _doctor
+
+        sys.exit(_doctor.examine(command))
     else:
         _run.run(command)

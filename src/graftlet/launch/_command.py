@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal, TypeAlias
 
-    Kind: TypeAlias = Literal["file", "module", "code", "stdin", "help", "version"]
+    Kind: TypeAlias = Literal["file", "module", "code", "stdin", "doctor", "help", "version"]
 
 HELP = """\
 usage: graftlet [options] script.py [arguments]
@@ -21,6 +21,7 @@ usage: graftlet [options] script.py [arguments]
        graftlet [options] -m module [arguments]
        graftlet [options] -c code [arguments]
        graftlet [options] - [arguments]
+       graftlet doctor [--strict] script.py|program|-m module
 
 Run a Python program that was written for threads and blocking sockets with
 cooperative greenlets instead, without changing it. 'program' is an installed
@@ -31,6 +32,14 @@ options:
   --follow-children  Python processes that the program starts run so as well
   -h, --help         show this text
   -V, --version      show graftlet's version
+
+graftlet doctor does not run the program. It imports what the program imports,
+and says what graftlet will replace, which C libraries it knows to block and
+what to do about each, and whether anything stays as it was. The program's own
+module is executed under another name than __main__ if it asks for that name
+(if __name__ == "__main__"); of any other module nothing but the import
+statements is executed. A program called 'doctor': graftlet -- doctor
+  --strict           exit with status 1 if anything stays as it was, or blocks
 
 All arguments after the program are the program's own. Options of the
 interpreter go to the interpreter: python -X dev -W error -m graftlet script.py
@@ -47,7 +56,7 @@ class UsageError(Exception):
 class Command:
     """What was asked for: a kind, its target and everything that belongs to the program."""
 
-    __slots__ = ("arguments", "follow_children", "kind", "target")
+    __slots__ = ("arguments", "follow_children", "is_module", "kind", "strict", "target")
 
     def __init__(
         self,
@@ -55,11 +64,16 @@ class Command:
         target: str = "",
         arguments: list[str] | None = None,
         follow_children: bool = False,
+        is_module: bool = False,
+        strict: bool = False,
     ) -> None:
         self.kind: Kind = kind
         self.target = target
         self.arguments: list[str] = [] if arguments is None else arguments
         self.follow_children = follow_children
+        #: Of ``doctor``: whether the target is a module, and whether what can't be patched is a failure.
+        self.is_module = is_module
+        self.strict = strict
 
 
 def parse(words: list[str]) -> Command:
@@ -79,6 +93,8 @@ def parse(words: list[str]) -> Command:
         if word == "--follow-children":
             follow_children = True
             continue
+        if word == "doctor":
+            return _doctor(words[position:])
         if word[:2] in ("-m", "-c"):
             # As python: the argument may be glued to the option, and may be empty if it is not.
             if len(word) > 2:
@@ -104,6 +120,24 @@ def parse(words: list[str]) -> Command:
             return Command("stdin", word, words[position:], follow_children)
         return Command("file", word, words[position:], follow_children)
     raise UsageError(f"no program given\n{HINT}")
+
+
+def _doctor(words: list[str]) -> Command:
+    """What comes after ``doctor``."""
+    strict = "--strict" in words
+    rest = [word for word in words if word != "--strict"]
+    if rest in (["-h"], ["--help"]):
+        return Command("help")
+    is_module = bool(rest) and rest[0].startswith("-m")
+    if is_module:
+        rest[:1] = [rest[0][2:]] if rest[0] != "-m" else []
+    if not rest or (rest[0].startswith("-") and not is_module):
+        raise UsageError(f"doctor: a script, a program or -m module is needed\n{HINT}")
+    if len(rest) > 1:
+        raise UsageError(
+            f"doctor: the program is not run, so it gets no arguments: {rest[1]}\n{HINT}"
+        )
+    return Command("doctor", rest[0], is_module=is_module, strict=strict)
 
 
 HINT = "usage: graftlet [options] script.py|program|-m module|-c code|- [arguments]; see --help"

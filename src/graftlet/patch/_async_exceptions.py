@@ -31,7 +31,7 @@ class SetAsyncExc:
         self.restype: Any = native.restype
         self.errcheck: Any = None
         #: By ident of its thread: what has been thrown last.
-        self._pending: dict[int, BaseException] = {}
+        self._pending: dict[int, _Raise] = {}
 
     def __repr__(self) -> str:
         return f"<graftlet's {_NAME}>"
@@ -71,10 +71,21 @@ class SetAsyncExc:
             task.pending.remove(before)
             task.pending = task.pending or None
         if thrown and not task.done:
-            exception = thrown() if isinstance(thrown, type) else thrown
-            self._pending[number] = exception
+            call = self._pending[number] = _Raise(thrown)
             assert task.hub is not None
-            task.hub.throw(task, exception)
+            task.hub.call_in(task, call)
+
+
+class _Raise:
+    """Raises an exception: not the instance itself, whose traceback would keep the thread's frames."""
+
+    __slots__ = ("_exception",)
+
+    def __init__(self, exception: Any) -> None:
+        self._exception = exception
+
+    def __call__(self) -> None:
+        raise self._exception
 
 
 def _value(argument: Any) -> Any:

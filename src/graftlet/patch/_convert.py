@@ -13,10 +13,10 @@ from typing import Any, Final
 
 from graftlet.core import _original
 from graftlet.io._select import Poll, epoll
-from graftlet.patch._kept import is_kept
+from graftlet.patch._kept import is_kept, is_native_name, natives
 from graftlet.patch._report import Place
 from graftlet.patch._sentinel import NativeSentinelLock, sentinels
-from graftlet.patch._sweep import is_ours_or_namespace
+from graftlet.patch._sweep import is_ours_name, is_ours_or_namespace
 from graftlet.patch._threads import ThreadHandle
 from graftlet.sync._local import ThreadLocal, give_back_local, local_of
 from graftlet.sync._lock import ThreadLock, ThreadRLock
@@ -35,7 +35,7 @@ def existing(groups: list[str]) -> tuple[Pairs, list[Place]]:
         kinds[_original.LockType] = ThreadLock.of
         kinds[_original.RLock] = ThreadRLock.of
         kinds[_original.ThreadLocal] = local_of
-        adopt_subclasses()
+        adopt_subclasses(is_ours_name)
         if _original.ThreadHandle is not None:
             kinds[_original.ThreadHandle] = ThreadHandle.of
     if "select" in groups and _original.epoll is not None:
@@ -59,6 +59,8 @@ def existing(groups: list[str]) -> tuple[Pairs, list[Place]]:
     if "select" in groups:
         found += _untracked(objects, [kind for kind in kinds if kind in (_original.epoll, _Poll)])
     ours = _held_by_graftlet(found)
+    if natives:
+        ours |= _of_islands(objects)
     pairs: Pairs = _socket_methods(objects) if "socket" in groups else {}
     left = []
     if "files" in groups:
@@ -168,6 +170,32 @@ def _held_by_graftlet(found: list[Any]) -> set[int]:
         if is_ours_or_namespace(holder):
             ours.update(map(id, gc.get_referents(holder)))
     return ours
+
+
+#: What an island's Condition, Queue or pool is made of is the island's, too.
+_PARTS: Final = ("threading", "queue", "_thread", "_queue", "collections", "concurrent.futures")
+
+
+def _of_islands(objects: list[Any]) -> set[int]:
+    """Ids of all that packages which stay native have made and hold."""
+    reached = [vars(module) for name, module in list(sys.modules.items()) if is_native_name(name)]
+    reached += [
+        each
+        for each in objects
+        if is_native_name(
+            getattr(each if isinstance(each, type) else type(each), "__module__", None)
+        )
+    ]
+    seen = {id(each) for each in reached}
+    while reached:
+        for each in gc.get_referents(reached.pop()):
+            kind = type(each)
+            if id(each) in seen or isinstance(each, type):
+                continue
+            seen.add(id(each))
+            if kind in (dict, list, tuple, set, frozenset) or kind.__module__.startswith(_PARTS):
+                reached.append(each)
+    return seen
 
 
 def describe(thing: Any) -> str:

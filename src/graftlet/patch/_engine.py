@@ -7,15 +7,17 @@ nothing for a group, and every step is kept to be undone in the opposite order.
 import contextlib
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Final
 
 from graftlet.core import _original
 from graftlet.io._interpreters import is_main_interpreter
 from graftlet.patch import _convert
 from graftlet.patch._applied import applied as applied_groups
+from graftlet.patch._applied import late as applied_late
 from graftlet.patch._changes import Change
 from graftlet.patch._imports import no_longer, on_import
+from graftlet.patch._kept import native_names, natives
 from graftlet.patch._report import Report
 from graftlet.patch._sweep import Undo, rebind
 from graftlet.patch._table import GROUPS
@@ -50,7 +52,7 @@ class _State:
         #: By group, in the order in which they were made.
         self.applied: dict[str, list[_Applied]] = applied_groups
         #: The same for modules that were imported later, or afresh.
-        self.late: list[_Applied] = []
+        self.late: list[_Applied] = applied_late
         #: What the sweeps have changed in modules, classes and functions.
         self.log: list[Undo] = []
         #: What was converted, and its successor while that lives.
@@ -62,17 +64,20 @@ class _State:
 _state: Final = _State()
 
 
-def patch_all(**groups: bool) -> Report:
+def patch_all(*, native: Collection[str] = (), **groups: bool) -> Report:
     """Make the standard library cooperative, in place, now.
 
     Args:
+        native: packages that keep native threads, locks and sleeps (``native={"grpc"}``), imported already or
+            later: see ``docs/native.md``.
         groups: the name of a group and False leaves it alone: ``patch_all(threading=False)``. The names:
             ``time``, ``select``, ``dns``, ``socket``, ``ssl``, ``signal``, ``threading``, ``queue``.
 
     Returns: what was replaced, rebound and converted, and what could not be reached.
 
     Raises:
-        TypeError: there is no such group.
+        TypeError: there is no such group, or ``native`` is no collection of names.
+        ValueError: a name in ``native`` can't be a package, or is one that is patched itself.
         RuntimeError: this is not the main interpreter of the process.
     """
     unknown = [name for name in groups if name not in GROUPS]
@@ -80,7 +85,16 @@ def patch_all(**groups: bool) -> Report:
         raise TypeError(
             f"patch_all: no group {', '.join(map(repr, unknown))}; the groups are {', '.join(GROUPS)}"
         )
-    return patch(*(name for name in GROUPS if groups.get(name, True)))
+    islands = native_names(native)
+    with _state.guard:
+        natives.update(islands)  # before the sweep, which leaves them alone
+        report = patch(*(name for name in GROUPS if groups.get(name, True)))
+        if natives:
+            from graftlet.patch import _islands
+
+            _islands.settle()
+    report.native = sorted(natives)
+    return report
 
 
 def patch(*names: str) -> Report:
@@ -122,11 +136,6 @@ def patch(*names: str) -> Report:
     for text in report.warnings:
         warnings.warn(text, RuntimeWarning, stacklevel=3)
     return report
-
-
-def every_change() -> list[_Applied]:
-    """What is patched now, in the order in which it was, and what was there before."""
-    return [*(each for every in _state.applied.values() for each in every), *_state.late]
 
 
 def _module_of(change: Change) -> str:
@@ -201,7 +210,13 @@ def unpatch_all() -> Report:
         report = Report()
         mapping: dict[int, tuple[Any, Any]] = {}
         no_longer(_patch_module)
-        late, _state.late = _state.late, []
+        if natives:
+            from graftlet.patch import _islands
+
+            _islands.give_back()
+            natives.clear()
+        late = list(_state.late)
+        _state.late.clear()
         for applied in reversed(late):
             applied.undo()
         for name in reversed(list(_state.applied)):
@@ -231,20 +246,21 @@ def unpatch_all() -> Report:
 
 
 @contextlib.contextmanager
-def patched(**groups: bool) -> Iterator[Report]:
+def patched(*, native: Collection[str] = (), **groups: bool) -> Iterator[Report]:
     """A ``with`` block in which the standard library is cooperative; for tests.
 
     Args:
-        groups: as in `patch_all`.
+        native, groups: as in `patch_all`.
     """
     before = set(_state.applied)
-    report = patch_all(**groups)
+    natives_before = set(natives)
+    report = patch_all(native=native, **groups)
     try:
         yield report
     finally:
         unpatch_all()
         if before:
-            patch(*before)
+            patch_all(native=natives_before, **{name: name in before for name in GROUPS})
 
 
 def is_patched(name: str) -> bool:

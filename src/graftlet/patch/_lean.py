@@ -34,13 +34,18 @@ class Waiter(Turn):
 # -- threading.Condition
 
 
+def is_wrong(timeout: float) -> bool:
+    """Whether it is a NaN, which Python 3.14 refuses and older ones take for no time at all."""
+    return timeout != timeout and sys.version_info >= (3, 14)  # noqa: PLR0124 - only NaN does
+
+
 def wait(self: Any, timeout: float | None = None) -> bool:
     """As ``threading.Condition.wait``."""
     if not self._is_owned():
         raise RuntimeError("cannot wait on un-acquired lock")
     waiter = Waiter(self)
     deadline = INFINITY
-    if timeout is not None and timeout > 0:
+    if timeout is not None and (timeout > 0 or is_wrong(timeout)):
         deadline = deadline_after(timeout)
     self._waiters.append(waiter)
     saved = self._release_save()
@@ -106,7 +111,7 @@ def event_wait(self: Any, timeout: float | None = None) -> bool:
         return True
     if timeout is None:
         deadline = INFINITY
-    elif timeout > 0:
+    elif timeout > 0 or is_wrong(timeout):
         deadline = deadline_after(timeout)
     else:
         return False
@@ -186,11 +191,11 @@ def _wait_in(queue: Any, waiters: Any, mutex: Any, deadline: float) -> bool:
 
 def _release(mutex: Any) -> None:
     """`ThreadLock.release`, for who knows that it is one."""
-    if mutex._late:
+    if mutex._late is not None:
         mutex._free()
     else:
         mutex._native.release()
-        if mutex._waiters:
+        if mutex._waiters is not None:
             mutex._waiters.wake_one()
 
 

@@ -22,7 +22,7 @@ from typing import Any, Final, TypeVar
 
 from graftlet.core import _original
 from graftlet.io._socket import _python_close, _python_detach
-from graftlet.patch._engine import every_change
+from graftlet.patch._applied import every_change
 from graftlet.patch._kept import keep
 from graftlet.patch._threads import StaysNative, start_native
 

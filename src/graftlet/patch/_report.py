@@ -37,6 +37,7 @@ class Report:
         converted: objects made before (locks, queues, selectors) that are cooperative now.
         unreached: references that could not be changed: code that uses these still blocks.
         warnings: combinations of groups that can't work well.
+        native: the packages that keep what is native.
         already: True if all had been patched before, so that nothing was done.
     """
 
@@ -47,6 +48,7 @@ class Report:
         self.converted: list[str] = []
         self.unreached: list[Place] = []
         self.warnings: list[str] = []
+        self.native: list[str] = []
         self.already = False
 
     def __str__(self) -> str:
@@ -59,6 +61,8 @@ class Report:
                 f"{len(self.converted)} objects converted"
             )
         ]
+        if self.native:
+            lines.append(f"  left native: {', '.join(self.native)}")
         lines += [f"  warning: {warning}" for warning in self.warnings]
         lines += [f"  out of reach: {place}" for place in self.unreached]
         return "\n".join(lines)

@@ -59,7 +59,17 @@ class SignalFunctions(Functions):
         if _in_other_thread():
             raise ValueError("signal only works in main thread of the main interpreter")
         preempter.leave_to_program(signal=number)
-        return _signals.unwrapped(_signals.install(number, _signals.wrapped(handler)))
+        before = _signals.unwrapped(_signals.install(number, _signals.wrapped(handler)))
+        _signals.restarting.discard(number)
+        return before
+
+    def siginterrupt(self, number: int, flag: int, /) -> None:
+        """As ``signal.siginterrupt``."""
+        native_siginterrupt(number, flag)
+        if flag:
+            _signals.restarting.discard(number)
+        else:
+            _signals.restarting.add(number)
 
     def getsignal(self, number: int, /) -> Any:
         """As ``_signal.getsignal``."""
@@ -157,6 +167,7 @@ def _await_signal(sigset: Any, deadline: float) -> Any:
 _masks: Final[WeakKeyDictionary[Any, set[int]]] = WeakKeyDictionary()
 
 a_signal: Final = Reason("a signal")
+native_siginterrupt: Final[Any] = getattr(_signal, "siginterrupt", None)
 native_pthread_sigmask: Final[Any] = getattr(_signal, "pthread_sigmask", None)
 native_set_wakeup_fd: Final = _signal.set_wakeup_fd
 native_sigwait: Final[Any] = getattr(_signal, "sigwait", None)

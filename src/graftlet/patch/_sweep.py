@@ -20,6 +20,7 @@ from types import (
     ClassMethodDescriptorType,
     FrameType,
     FunctionType,
+    GeneratorType,
     GetSetDescriptorType,
     MemberDescriptorType,
     MethodDescriptorType,
@@ -29,6 +30,7 @@ from types import (
 )
 from typing import Any, Final
 
+from graftlet.patch._kept import is_native_name
 from graftlet.patch._report import Place
 from graftlet.patch._threads import StaysNative
 from graftlet.sync._local import ThreadLocal
@@ -41,10 +43,9 @@ _DISGUISED: Final = (ThreadLock, ThreadRLock, ThreadLocal)
 
 
 #: Holders that need no change: functions and modules (what is in their dicts, tuples and cells comes by
-#: itself), frames (their variables last no longer than a call), a C type's own methods, classes.
+#: itself), a C type's own methods, classes.
 _PASSED_OVER: Final = (
     FunctionType,
-    FrameType,
     ModuleType,
     type,
     WrapperDescriptorType,
@@ -165,7 +166,9 @@ class _Sweep:
         """Dicts and tuples: whose are they?"""
         owners: dict[int, list[Any]] = {}
         wanted = {id(holder) for holder in holders}
-        for owner in gc.get_referrers(*tuple(holders)):
+        asked = tuple(holders)
+        own = {*own, id(asked)}
+        for owner in gc.get_referrers(*asked):
             if id(owner) in own or owner is owners:
                 continue
             for held in _held_by(owner):
@@ -182,7 +185,7 @@ class _Sweep:
             if kind is not None:
                 self._in_class(kind)
             else:
-                self._in_dict(holder, _describe(known[0]) if known else "a dict", lasts=False)
+                self._in_dict(holder, _describe_held(holder, known), lasts=False)
 
     def _in_class(self, kind: type) -> None:
         for name, value in list(vars(kind).items()):
@@ -212,7 +215,7 @@ class _Sweep:
             for kind in derived:
                 if holder is kind.__bases__:
                     base = next(value for value in holder if self._new(value) is not None)
-                    self.unreached.append(Place(f"{_describe(kind)}, which derives from it", base))
+                    self.unreached.append(Place(f"{_describe(kind)}, as its base,", base))
         elif owners and not functions:
             self.dependent[id(holder)] = (holder, self._new_tuple(holder))
         elif not functions:
@@ -250,10 +253,20 @@ class _Sweep:
             new = self._new(holder.__func__)
             if new is not None:
                 self.dependent[id(holder)] = (holder, type(holder)(new))
+        elif isinstance(holder, FrameType):
+            self._in_frame(holder)
         elif isinstance(holder, _PASSED_OVER):
             pass
         else:
             self._in_attributes(holder)
+
+    def _in_frame(self, holder: FrameType) -> None:
+        """That of a generator outlasts the call. Can go with Python 3.10: later ones hold it themselves."""
+        for owner in gc.get_referrers(holder):
+            if type(owner) is GeneratorType and owner.gi_frame is holder and not owner.gi_running:
+                values = holder.f_locals.values()
+                value = next((each for each in values if self._new(each) is not None), None)
+                self.unreached.append(Place(_describe(owner), value=value))
 
     def _in_partial(self, holder: "partial[Any]") -> None:
         function = self._new(holder.func)
@@ -315,7 +328,7 @@ def is_ours(holder: Any) -> bool:
     if isinstance(holder, ModuleType):
         name = holder.__name__
     elif isinstance(holder, type):
-        if "_of_graftlet" in vars(holder):
+        if holder in _DISGUISED or "_of_graftlet" in vars(holder):
             return True  # it has the name of what it stands for
         name = holder.__module__
     elif isinstance(holder, FunctionType):
@@ -335,8 +348,19 @@ def is_ours_or_namespace(holder: Any) -> bool:
 
 
 def is_ours_name(name: object) -> bool:
-    """Whether ``name`` is that of one of graftlet's modules."""
-    return isinstance(name, str) and (name.startswith(_OURS) or name == "graftlet")
+    """Whether ``name`` is that of one of graftlet's modules, or of a package that stays native."""
+    return isinstance(name, str) and (
+        name.startswith(_OURS) or name == "graftlet" or is_native_name(name)
+    )
+
+
+def _describe_held(holder: dict[Any, Any], owners: list[Any]) -> str:
+    """`_describe`, for a dict: by the name that a module has for it, or by who else refers to it."""
+    for owner in owners:
+        if type(owner) is dict and "__name__" in owner and "__spec__" in owner:
+            name = next((key for key, value in owner.items() if value is holder), None)
+            return f"{owner['__name__']}.{name} ({owner.get('__file__')})"
+    return _describe(owners[0]) if owners else "a dict"
 
 
 def _describe(thing: Any) -> str:
@@ -347,5 +371,21 @@ def _describe(thing: Any) -> str:
         code = thing.__code__
         return f"{thing.__module__}.{thing.__qualname__} ({code.co_filename}:{code.co_firstlineno})"
     if isinstance(thing, type):
-        return f"{thing.__module__}.{thing.__qualname__}"
+        return f"{thing.__module__}.{thing.__qualname__}{_place_of_class(thing)}"
+    if isinstance(thing, GeneratorType):
+        code = thing.gi_code
+        return f"a generator {code.co_name} ({code.co_filename}:{code.co_firstlineno})"
     return f"a {type(thing).__module__}.{type(thing).__qualname__} object"
+
+
+def _place_of_class(kind: type) -> str:
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    if file is None:
+        return ""
+    lines = [
+        value.__code__.co_firstlineno
+        for value in vars(kind).values()
+        if isinstance(value, FunctionType) and value.__code__.co_filename == file
+    ]
+    line = vars(kind).get("__firstlineno__") or min(lines, default=None)  # since Python 3.13
+    return f" ({file}:{line})" if line else f" ({file})"

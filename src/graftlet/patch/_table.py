@@ -88,6 +88,7 @@ def _socket() -> list[Change]:
     import socket
 
     from graftlet.io import _socket as operations
+    from graftlet.io._makefile import makefile
 
     methods = {
         "_accept": operations.accept_descriptor,
@@ -96,6 +97,7 @@ def _socket() -> list[Change]:
         "connect": operations.connect,
         "connect_ex": operations.connect_ex,
         "detach": operations.detach,
+        "makefile": makefile,
         "recv": operations.recv,
         "recv_into": operations.recv_into,
         "recvfrom": operations.recvfrom,
@@ -235,7 +237,7 @@ def _signal() -> list[Change]:
     from graftlet.patch._signals import functions
 
     names = ["signal", "getsignal", "pause", "pthread_sigmask", "set_wakeup_fd"]
-    names += ["getitimer", "setitimer"]
+    names += ["getitimer", "setitimer", "siginterrupt"]
     if hasattr(signal_module, "sigtimedwait"):
         names += ["sigwait", "sigwaitinfo", "sigtimedwait"]
     return _names("_signal", functions, *names)
@@ -356,7 +358,7 @@ def _multiprocessing() -> list[Change]:
     return changes
 
 
-def _settle_multiprocessing(patched: bool) -> None:
+def _settle_multiprocessing(_patched: bool) -> None:
     """A fork server may be running already, in which other groups are patched."""
     from graftlet.patch._multiprocessing import leave_fork_server
 
@@ -374,6 +376,18 @@ def _asyncio() -> list[Change]:
     if module is not None:
         changes.append(Change(module, "Loop", cooperative_loop()))
     return changes
+
+
+def _faulthandler() -> list[Change]:
+    from graftlet.patch._faulthandler import functions
+
+    return _names(
+        "faulthandler",
+        functions,
+        "dump_traceback",
+        "dump_traceback_later",
+        "cancel_dump_traceback_later",
+    )
 
 
 def _interpreters() -> list[Change]:
@@ -454,6 +468,11 @@ GROUPS: Final = {
             _settle_asyncio,
             needs={"select": "an event loop waits in a selector, which would block all greenlets"},
             late=("_asyncio", "uvloop"),
+        ),
+        Group(
+            "faulthandler",
+            "tracebacks of all threads show those that are greenlets",
+            _faulthandler,
         ),
         Group(
             "interpreters",

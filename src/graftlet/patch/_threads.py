@@ -34,6 +34,7 @@ from graftlet.core._preempt import bases, preempter
 from graftlet.core._waitqueue import WaitQueue, deadline_after
 from graftlet.io._builtin import Functions
 from graftlet.io._native_call import NativeCall
+from graftlet.patch._kept import is_native_name, natives
 from graftlet.patch._sentinel import NativeSentinelLock, SentinelLock
 from graftlet.patch._versions import (
     check_may_start,
@@ -105,7 +106,20 @@ class StaysNative:
 
 def _is_native(function: Callable[..., Any]) -> bool:
     """Whether a thread that is to call ``function`` must be a native one."""
-    return isinstance(getattr(function, "__self__", None), StaysNative) or blocking_hub() is None
+    thread = getattr(function, "__self__", None)
+    return (
+        isinstance(thread, StaysNative)
+        or blocking_hub() is None
+        or (bool(natives) and _is_of_island(function, thread))
+    )
+
+
+def _is_of_island(function: Callable[..., Any], thread: Any) -> bool:
+    """Whether it is a thread of a package that stays native: by its class, or by what it is to call."""
+    calls = (function, getattr(thread, "_target", None), getattr(thread, "function", None))
+    return is_native_name(type(thread).__module__) or any(
+        is_native_name(getattr(call, "__module__", None)) for call in calls
+    )
 
 
 class _Begins:

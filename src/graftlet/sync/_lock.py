@@ -61,7 +61,9 @@ class _Waitable:
         waiters = self._waiters
         if waiters is None:
             with _making:  # two threads may come here at once: one queue wins
-                waiters = self._waiters = self._waiters or WaitQueue()
+                waiters = self._waiters
+                if waiters is None:
+                    waiters = self._waiters = WaitQueue()
         turn = waiters.enter(self)
         served = False
         try:
@@ -85,7 +87,9 @@ class _Waitable:
         late = self._late
         if late is None:
             with _making:
-                late = self._late = self._late or WaitQueue()
+                late = self._late
+                if late is None:
+                    late = self._late = WaitQueue()
         late.enter_with(turn)
         try:
             served = self._native.acquire(False) or turn.park(deadline)
@@ -97,11 +101,13 @@ class _Waitable:
 
     def _free(self) -> None:
         """Hand the lock over, or free it and wake one who waits."""
-        if self._late and self._late.wake_one():
+        late = self._late
+        if late is not None and late._turns and late.wake_one():
             return
         self._native.release()
-        if self._waiters:
-            self._waiters.wake_one()
+        waiters = self._waiters
+        if waiters is not None and waiters._turns:
+            waiters.wake_one()
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"cannot pickle {_type_name(type(self))!r} object")
@@ -175,12 +181,13 @@ class Lock(_Waitable):
 
     def release(self) -> None:
         """Free the lock; whoever holds it (RuntimeError if nobody does)."""
-        if self._late:
+        if self._late is not None:  # it has been contended
             self._free()
             return
         self._native.release()
-        if self._waiters:
-            self._waiters.wake_one()
+        waiters = self._waiters
+        if waiters is not None and waiters._turns:
+            waiters.wake_one()
 
     def __enter__(self) -> bool:
         if self._native.acquire(False) or self._wait(-1):
@@ -197,12 +204,13 @@ class Lock(_Waitable):
         traceback: TracebackType | None = None,
     ) -> None:
         # `release`, unrolled (benchmarks, lock).
-        if self._late:
+        if self._late is not None:  # it has been contended
             self._free()
             return
         self._native.release()
-        if self._waiters:
-            self._waiters.wake_one()
+        waiters = self._waiters
+        if waiters is not None and waiters._turns:
+            waiters.wake_one()
 
     acquire_lock = acquire
     release_lock = release

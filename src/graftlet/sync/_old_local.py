@@ -10,6 +10,7 @@ object was made with, for every greenlet that touches it.
 
 import gc
 import weakref
+from collections.abc import Callable
 from typing import Any, Final
 
 from graftlet.core import _original
@@ -111,10 +112,14 @@ def _arguments(self: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return args, kwargs
 
 
-def adopt_subclasses() -> None:
-    """Make the objects of every class that derives from the native local greenlet-local."""
+def adopt_subclasses(stays: Callable[[str], bool]) -> None:
+    """Make the objects of every class that derives from the native local greenlet-local.
+
+    Args:
+        stays: tells whether the classes of the module with this name stay native.
+    """
     for kind in _Native.__subclasses__():
-        if kind.__module__.partition(".")[0] != "graftlet":  # `graftlet.native.local` stays native
+        if not stays(kind.__module__):
             _change_base(kind, _Native, _Bridge)
             _adopted.append(kind)
 

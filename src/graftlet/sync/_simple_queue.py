@@ -49,9 +49,6 @@ class SimpleQueue(Generic[Item]):
         name = f"graftlet.queue.{type(self).__name__}"
         return f"<{name} at {id(self):#x}: {self.qsize()} items, {len(self._waiters)} waiters>"
 
-    def __sizeof__(self) -> int:
-        return int(self._native.__sizeof__())  # the items are there
-
     def qsize(self) -> int:
         """How many items are there at the moment."""
         return int(self._native.qsize())

@@ -7,13 +7,15 @@ import gc
 import io
 import os
 import pty
+import re
+import socket
 import sys
 import tempfile
 import tty
 import warnings
 from typing import IO, TYPE_CHECKING, Any
 
-from tests.patch.harness.tools import Background, kind, outcome, settle
+from tests.patch.harness.tools import Background, kind, outcome, receive, settle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -218,6 +220,81 @@ def case_a_socket() -> Any:
         settle()
         second.sendall(b"hello\n")
         return reader.result()
+
+
+def several_readers(mode: str) -> Any:
+    first, second = socket.socketpair()
+    with first, second, first.makefile(mode) as file:
+        readers = [Background(file.readline) for _ in range(3)]
+        settle()
+        for line in (b"one\n", b"two\n", b"three\n"):
+            second.sendall(line)
+            settle()
+        return sorted(reader.result() for reader in readers)
+
+
+def case_several_read_one_file_of_a_socket() -> Any:
+    return several_readers("rb")
+
+
+def case_several_read_one_file_of_a_socket_that_is_written_to() -> Any:
+    return several_readers("rwb")
+
+
+def case_one_reads_and_one_writes_to_a_file_of_a_socket() -> Any:
+    first, second = socket.socketpair()
+    with first, second, first.makefile("rwb") as both:
+        readers = [Background(both.readline), Background(both.read1)]
+        settle()
+        both.write(b"meanwhile")
+        both.flush()
+        got = second.recv(100)
+        second.sendall(b"four\n")
+        settle()
+        second.sendall(b"five\n")
+        return got, sorted(reader.result() for reader in readers)
+
+
+def case_several_write_to_one_file_of_a_socket() -> Any:
+    got = []
+    for mode in ("wb", "rwb", "w"):
+        first, second = socket.socketpair()
+        with first, second, first.makefile(mode) as file:
+
+            def write(letter: str, file: Any = file, mode: str = mode) -> None:
+                text = letter * BIG
+                file.write(text.encode() if "b" in mode else text)
+                file.flush()
+
+            writers = [Background(write, letter) for letter in "abc"]
+            settle()
+            data = receive(second, 3 * BIG)
+            got.append([data.count(letter) for letter in (b"a", b"b", b"c")])
+            got.append([writer.result() for writer in writers])
+    return got
+
+
+def case_classes_of_the_files_of_a_socket() -> Any:
+    first, second = socket.socketpair()
+    with first, second:
+        got = []
+        for mode, buffering in (("r", -1), ("rb", -1), ("wb", 3), ("rwb", -1), ("rb", 0)):
+            with first.makefile(mode, buffering) as file:
+                layer = getattr(file, "buffer", file)
+                got.append(
+                    (
+                        type(file).__name__,
+                        type(layer).__name__,
+                        [
+                            isinstance(layer, kind)
+                            for kind in (io.BufferedReader, io.BufferedWriter, io.BufferedRWPair)
+                        ],
+                        file.readable(),
+                        file.writable(),
+                        re.sub("0x[0-9a-f]+", "0x", repr(layer)).replace(str(first.fileno()), "n"),
+                    )
+                )
+        return got, outcome(first.makefile, "x"), outcome(first.makefile, "r", 0)
 
 
 def case_a_fifo() -> Any:

@@ -20,6 +20,7 @@ import tempfile
 import threading
 import time
 import warnings
+from multiprocessing import resource_tracker
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ BIG = 1 << 20
 
 def prepare() -> None:
     warnings.simplefilter("ignore", DeprecationWarning)  # fork beside faulthandler's thread
+    resource_tracker.ensure_running()  # a process with a descriptor of ours
     old.lock, old.rlock, old.semaphore = fork.Lock(), fork.RLock(), fork.Semaphore(2)
     old.held = fork.RLock()
     old.held.acquire()
@@ -46,6 +48,7 @@ def prepare() -> None:
 
 
 def finish() -> None:
+    old.queue.close()
     old.simple._reader.close()
     old.simple._writer.close()
     old.ours.close()
@@ -102,8 +105,9 @@ def case_who_is_who() -> Any:
 
     ours, theirs = fork.Pipe()
     with ours, theirs:
-        process = started(lambda: theirs.send(look()), name="a child", daemon=True)
+        process = started(lambda: theirs.send((theirs.recv(), look())), name="a child", daemon=True)
         alive = [each.name for each in multiprocessing.active_children()]
+        ours.send("go")
         got = ours.recv()
         return "a child" in alive, got, process.name, process.daemon, ended(process)
 
@@ -160,8 +164,9 @@ def case_terminate_and_kill() -> Any:
 
 
 def case_refused() -> Any:
-    process = started(time.sleep, SHORT)
+    process = started(time.sleep, LONG)
     early = [outcome(process.close), outcome(process.start), fork.Process().exitcode]
+    process.kill()
     ended(process)
     return [*early, outcome(process.join), outcome(fork.Process().join)]
 
@@ -225,20 +230,23 @@ def case_a_recursive_lock_is_no_child_s() -> Any:
         return got, Background(lock.release).result(), lock._semlock._count()
 
 
-def case_a_lock_that_a_thread_waits_for_while_others_fork() -> Any:
-    lock = fork.Lock()
+def case_a_lock_that_threads_wait_for_while_others_fork() -> Any:
+    lock, taken = fork.Lock(), fork.Semaphore(0)
+
+    def take() -> None:
+        lock.acquire()
+        taken.release()
+
     lock.acquire()
-    waiting = [Background(lock.acquire) for _ in range(3)]
+    waiting = [Background(take) for _ in range(3)]
     settle()
-    process = started(lambda: os._exit(7 if lock.acquire(timeout=LONG) else 8))
+    process = started(take)
     settle()
     got = []
     for _ in range(4):  # each has its turn, in whatever process
         lock.release()
-        settle(SHORT)
-        got.append(lock.acquire(False))
-    code = ended(process)
-    return any(got), [each.result() for each in waiting], code, outcome(lock.release)
+        got += [taken.acquire(timeout=LONG), lock.acquire(False), taken.acquire(False)]
+    return got, [each.result() for each in waiting], ended(process), outcome(lock.release)
 
 
 def case_a_child_waits_for_the_parent_s_lock() -> Any:
@@ -303,7 +311,7 @@ def case_semaphores() -> Any:
 
 
 def case_conditions() -> Any:
-    condition, got = old.condition, []
+    condition, ready = old.condition, fork.Semaphore(0)
 
     def notify() -> None:
         with condition:
@@ -311,10 +319,12 @@ def case_conditions() -> Any:
 
     def wait() -> Any:
         with condition:
+            ready.release()
             return condition.wait(LONG)
 
     waiting = [Background(wait) for _ in range(3)]
-    settle(SHORT)
+    for _ in waiting:
+        ready.acquire()
     process = started(notify)
     got = [each.result() for each in waiting]
     with condition:
@@ -342,20 +352,17 @@ def case_barriers() -> Any:
 
 def case_queues() -> Any:
     def work() -> None:
-        for item in iter(old.queue.get, None):
-            old.simple.put(item * 2)
+        for item in iter(old.simple.get, None):
+            old.queue.put(item * 2)
 
     process = started(work)
-    putting = [Background(lambda: [old.queue.put(n) for n in range(20)]) for _ in range(2)]
-    getting = [Background(lambda: [old.simple.get() for _ in range(10)]) for _ in range(4)]
+    putting = [Background(lambda: [old.simple.put(n) for n in range(20)]) for _ in range(2)]
+    getting = [Background(lambda: [old.queue.get() for _ in range(10)]) for _ in range(4)]
     for each in putting:
         each.result()
-    got: Any = sorted(item for each in getting for item in each.result())
-    old.queue.put(None)
-    got = got, ended(process), old.simple.empty(), kind(old.queue.get, True, SHORT / 2)
-    old.queue.close()
-    old.queue.join_thread()
-    return got
+    got = sorted(item for each in getting for item in each.result())
+    old.simple.put(None)
+    return got, ended(process), old.simple.empty(), kind(old.queue.get, True, SHORT / 2)
 
 
 def case_a_queue_in_one_process() -> Any:
@@ -507,14 +514,17 @@ def case_pools_end() -> Any:
 
 
 def case_executors() -> Any:
+    source, sink = os.pipe()
     with concurrent.futures.ProcessPoolExecutor(2, fork, settle) as executor:
         got: list[Any] = [list(executor.map(abs, range(-8, 0), chunksize=3))]
         calls = [Background(lambda n=n: executor.submit(pow, 2, n).result(LONG)) for n in range(6)]
         got += [call.result() for call in calls]
         failing = executor.submit(int, "x")
         got.append(repr(failing.exception(LONG)))
-        late = executor.submit(time.sleep, SHORT)
-        got += [kind(late.result, SHORT / 10), late.result(LONG)]
+        late = executor.submit(os.read, source, 1)
+        got += [kind(late.result, SHORT / 2), os.write(sink, b"x"), late.result(LONG)]
+    os.close(source)
+    os.close(sink)
     return [*got, outcome(executor.submit, abs, 1)]
 
 

@@ -1,0 +1,107 @@
+"""boto3 against moto's server, which runs as a program of its own, under the launcher, too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from integration.libraries.harness import Library, Relay, killed_in, library, overlapping, together
+from integration.libraries.programs import free_port, running
+
+LIBRARIES = [
+    Library(
+        name="boto3",
+        package="boto3",
+        tested="1.44.5",
+        how="sockets",
+        know="A client may be used by many threads; `max_pool_connections` (10) bounds its connections. "
+        "`upload_file` and its like use threads of their own.",
+        server="moto",
+    ),
+    Library(
+        name="moto (server)",
+        package="moto[server]",
+        tested="5.2.5",
+        how="sockets",
+        know="",
+        server="",
+    ),
+]
+
+boto3 = library("boto3", "boto3")
+config = library("botocore.config", "boto3")
+exceptions = library("botocore.exceptions", "boto3")
+
+OPTIONS = {
+    "region_name": "eu-central-1",
+    "aws_access_key_id": "none",
+    "aws_secret_access_key": "none",
+}
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
+    library("moto.server", "moto[server]")
+    port = free_port()
+    directory: Path = tmp_path_factory.mktemp("moto")
+    with running("-m", "moto.server", "-p", str(port), directory=directory, port=port):
+        yield "127.0.0.1", port
+
+
+def connect(service: str, address: tuple[str, int], **options: Any) -> Any:
+    return boto3.client(
+        service,
+        endpoint_url=f"http://{address[0]}:{address[1]}",
+        config=config.Config(max_pool_connections=20, **options),
+        **OPTIONS,
+    )
+
+
+def test_objects(address: tuple[str, int], tmp_path: Path) -> None:
+    client = connect("s3", address)
+    client.create_bucket(
+        Bucket="bucket", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
+    )
+    together(10, lambda n: client.put_object(Bucket="bucket", Key=str(n), Body=b"%d" % n * 10_000))
+    bodies = together(10, lambda n: client.get_object(Bucket="bucket", Key=str(n))["Body"].read())
+    assert bodies == [b"%d" % n * 10_000 for n in range(10)]
+    # In several parts, each by a thread of boto3's own.
+    (tmp_path / "large").write_bytes(b"x" * 20_000_000)
+    client.upload_file(str(tmp_path / "large"), "bucket", "large")
+    client.download_file("bucket", "large", str(tmp_path / "copy"))
+    assert (tmp_path / "copy").stat().st_size == 20_000_000
+    client.close()
+
+
+def test_queue_waits_overlap(address: tuple[str, int]) -> None:
+    client = connect("sqs", address)
+    url = client.create_queue(QueueName="queue")["QueueUrl"]
+
+    def receive(number: int) -> int:
+        answer = client.receive_message(QueueUrl=url, WaitTimeSeconds=2)
+        return len(answer.get("Messages", []))
+
+    assert receive(0) == 0
+    with overlapping(2, work=1):
+        assert together(8, receive) == [0] * 8
+    client.close()
+
+
+def test_its_own_time_out(address: tuple[str, int]) -> None:
+    with Relay(address) as relay:
+        relay.silent()
+        client = connect("sqs", relay.address, read_timeout=0.3, retries={"max_attempts": 0})
+        with overlapping(0.3), pytest.raises(exceptions.ReadTimeoutError):
+            client.list_queues()
+        client.close()
+
+
+def test_killed_in_a_request(address: tuple[str, int]) -> None:
+    client = connect("sqs", address)
+    url = client.create_queue(QueueName="other")["QueueUrl"]
+    killed_in(lambda: client.receive_message(QueueUrl=url, WaitTimeSeconds=2))
+    assert "QueueUrl" in client.get_queue_url(QueueName="other")
+    client.close()
