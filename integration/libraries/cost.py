@@ -34,7 +34,7 @@ print(min(rounds()) * 1e6)
 def cases() -> dict[str, tuple[str, str]]:
     """By name: how it begins, and what is measured."""
     host, port = POSTGRESQL.address()
-    mysql_host, mysql_port = MARIADB.address()
+    mysql = "host='{}', port={}, user='root'".format(*MARIADB.address())
     query = "cursor.execute('select 1'); cursor.fetchone()"
     postgresql = f"host='{host}', port={port}, user='postgres', autocommit=True).cursor()"
     return {
@@ -43,8 +43,7 @@ def cases() -> dict[str, tuple[str, str]]:
             query,
         ),
         "mysqlclient": (
-            f"import MySQLdb; cursor = MySQLdb.connect(host='{mysql_host}', port={mysql_port}, "
-            "user='root').cursor()",
+            f"import MySQLdb; cursor = MySQLdb.connect({mysql}).cursor()",
             query,
         ),
         "psycopg2": (

@@ -80,25 +80,3 @@ __all__ = (
     "waitpid",
     "write",
 )
-
-for _kind in (
-    Barrier,
-    BoundedSemaphore,
-    Condition,
-    Event,
-    LifoQueue,
-    Lock,
-    PriorityQueue,
-    Queue,
-    RLock,
-    Semaphore,
-    SimpleQueue,
-    Thread,
-    ThreadPoolExecutor,
-    Timer,
-    local,
-    socket,
-    start_new_thread,
-):
-    _kind.__module__ = "graftlet.native"  # by the name that users import
-del _kind

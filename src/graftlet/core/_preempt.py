@@ -112,15 +112,12 @@ class Preempter(_signals.OwnHandler):
         # signal(7): system calls that block are restarted, not interrupted.
         _signal.siginterrupt(beat.signal, False)
         self._process = os.getpid()
-        # Py_FinalizeEx takes all handlers away, and the next signal would end the process.
-        atexit.register(self.stop_timer)
         beat.start(SLICE)
 
     def stop_timer(self) -> None:
         """Make no more signals."""
         if self.is_on:
             self._process = 0
-            atexit.unregister(self.stop_timer)
             BEATS[self._way].stop()
 
     def stop(self) -> None:
@@ -157,3 +154,6 @@ def may_be_preempted(hub: Hub, task: Task, frame: FrameType | None) -> bool:
 
 
 preempter: Final = Preempter()
+# Py_FinalizeEx takes all handlers away, and the next signal would end the process. Registered now, it is called
+# late: after those callbacks of the program that may start threads.
+atexit.register(preempter.stop_timer)

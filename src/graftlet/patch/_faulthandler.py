@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any, Final
 
 from graftlet.core import _original
-from graftlet.core._current import hub_or_none
+from graftlet.core._current import blocking_hub, hub_or_none
 from graftlet.core._deadlock import own_threads
 from graftlet.core._hub import Hub
 from graftlet.io._builtin import Functions
@@ -61,7 +61,7 @@ class FaultHandlerFunctions(Functions):
         """As ``faulthandler.dump_traceback_later``; parked greenlets come first."""
         _Watchdog.cancel()
         given = {} if file is None else {"file": file}
-        hub = hub_or_none()
+        hub = blocking_hub()
         if hub is None or not timeout > 0:
             native_later(timeout, repeat=repeat, exit=exit, **given, **more)
             return

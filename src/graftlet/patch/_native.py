@@ -231,3 +231,10 @@ class socket(socket_module.socket):  # noqa: N801 - the name that socket.socket 
     """A ``socket.socket`` whose methods keep the whole native thread waiting, as C has them."""
 
     __slots__ = ()
+
+
+for _kind in (
+    *(Barrier, BoundedSemaphore, Condition, Event, LifoQueue, Lock, PriorityQueue, Queue, RLock),
+    *(Semaphore, SimpleQueue, Thread, ThreadPoolExecutor, Timer, local, socket, start_new_thread),
+):
+    _kind.__module__ = "graftlet.native"  # by the name that users import
