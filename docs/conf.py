@@ -58,7 +58,10 @@ DOCUMENTED = (
     "graftlet",
 )
 STDLIB = "|".join(map(re.escape, sys.stdlib_module_names | set(dir(builtins))))
-nitpick_ignore_regex = [(r"py:.*", rf"({STDLIB})(\..*)?")]
+nitpick_ignore_regex = [
+    (r"py:.*", rf"({STDLIB})(\..*)?"),
+    (r"py:class", r"graftlet\.patch\._changes\.Change"),  # what an adapter is made of, not public
+]
 
 # What an annotation may name without its module, when it is imported for type checkers only.
 BARE = {*collections.abc.__all__, *types.__all__, *typing.__all__}

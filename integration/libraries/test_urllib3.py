@@ -24,7 +24,8 @@ LIBRARY = Library(
     package="urllib3",
     tested="2.8.0",
     how="sockets",
-    know="A connection whose greenlet was killed in a request does not go back to the pool.",
+    know="A connection whose greenlet was killed in a request does not go back to the pool. "
+    "`urllib3.contrib.pyopenssl` waits in C on sockets without a time-out, and holds up all others.",
     server="http.server",
 )
 

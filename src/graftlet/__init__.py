@@ -4,7 +4,7 @@
 is for programs that know of greenlets. The house is described in ``docs/design.md``.
 """
 
-import graftlet.ext  # puts the adapters in the table of what is patched
+import graftlet.ext  # noqa: F401 - puts the adapters into the table of what is patched
 from graftlet.core._current import get_hub as get_hub
 from graftlet.core._errors import BlockingCallOnHub as BlockingCallOnHub
 from graftlet.core._errors import Deadlock as Deadlock

@@ -508,7 +508,7 @@ class Hub:
                     return  # the end that `close` makes
                 self._loop_failed(error)
 
-    def _rounds(self) -> None:  # noqa: C901, PLR0912 - the one loop, on one screen, by design
+    def _rounds(self) -> None:  # noqa: C901, PLR0912, PLR0915 - the one loop, on one screen, by design
         ready = self.ready
         deadlines = self.deadlines
         inbox = self.inbox

@@ -28,13 +28,13 @@ def offload_module(module: str, *names: str, threads: int | None = None) -> None
 
     It may be said before the library is imported or after, before patching or after. Other greenlets run
     while a call goes on; a greenlet that is killed meanwhile leaves at once, and the call goes on.
+    Without ``names`` it is all public functions that the module itself defines. A library that must always be
+    called from one and the same thread needs ``threads=1``.
 
     Args:
         module: the module's full name, as in ``sys.modules``.
-        names: its functions, and methods of its classes as ``Class.method``; if there are none, all
-            public functions that the module itself defines.
-        threads: how many native threads its calls have at most, for themselves: 1 for a library that
-            must always be called from one and the same thread. If None, those of `graftlet.offload`.
+        names: its functions, and methods of its classes as ``Class.method``.
+        threads: how many native threads its calls have for themselves; None: those of `graftlet.offload`.
 
     Raises:
         ValueError: the module has been named before, or has an adapter.

@@ -22,8 +22,10 @@ class Adapter:
         modules: the modules whose import is waited for.
         how: for people: what becomes of the library's blocking calls.
         find: makes the list of changes for those of ``modules`` that are loaded.
-        settle: called with True when one of ``modules`` is loaded and patched, perhaps several times,
-            and with False before un-patching: for what is no change of an attribute.
+        settle: for what is no change of an attribute; None if there is nothing of the kind.
+
+    ``settle`` is called with True when one of ``modules`` is loaded and patched, perhaps several times, and with False
+    before un-patching.
     """
 
     __slots__ = ("find", "how", "library", "modules", "settle")

@@ -119,7 +119,9 @@ class SimpleQueue(Generic[Item]):
                     else:
                         return item
                 if turn.notified:
-                    self._woken = None  # those who put wake somebody again; what they have put is seen next
+                    self._woken = (
+                        None  # those who put wake somebody again; what they have put is seen next
+                    )
                     waiters.enter_again(turn)
                 elif not turn.park(deadline):
                     raise self._empty
