@@ -69,6 +69,7 @@ class ThreadBeat:
 
     def _run(self, running: object, main: int, hub: Hub | None, seconds: float) -> None:
         """In the native thread."""
+        _signals.take_none()
         me = _original.get_ident()
         own_threads.add(me)
         while True:

@@ -27,6 +27,7 @@ installed: Final = _signal.getsignal
 #: ``None`` where the platform has no interval timers.
 set_timer: Final[Any] = getattr(_signal, "setitimer", None)
 get_timer: Final[Any] = getattr(_signal, "getitimer", None)
+_set_mask: Final[Any] = getattr(_signal, "pthread_sigmask", None)
 
 
 #: The signals after which the kernel restarts a call that waits (``signal.siginterrupt``): CPython calls the
@@ -64,6 +65,16 @@ class MainHandler:
             call = _Call(self.handler, number, frame)
             hub.run_in_main(call, interrupts=number not in restarting)
             call.frame = None  # if it is made later, the frame is the one in which main waits
+
+
+def take_none() -> None:
+    """In a native thread of graftlet's own: the kernel gives the process's signals to other threads.
+
+    It might choose this one otherwise, although the program has blocked the signal to wait for it. Not for
+    threads that run the program's functions: children of theirs would inherit it.
+    """
+    if _set_mask is not None:
+        _set_mask(_signal.SIG_BLOCK, _signal.valid_signals())
 
 
 def is_own(frame: FrameType | None) -> bool:

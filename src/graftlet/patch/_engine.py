@@ -70,8 +70,7 @@ def patch_all(*, native: Collection[str] = (), **groups: bool) -> Report:
     Args:
         native: packages that keep native threads, locks and sleeps (``native={"grpc"}``), imported already or
             later: see ``docs/native.md``.
-        groups: the name of a group and False leaves it alone: ``patch_all(threading=False)``. The names:
-            ``time``, ``select``, ``dns``, ``socket``, ``ssl``, ``signal``, ``threading``, ``queue``.
+        groups: the name of a group and False leaves it alone: ``patch_all(threading=False)``.
 
     Returns: what was replaced, rebound and converted, and what could not be reached.
 

@@ -16,7 +16,7 @@ from datetime import timedelta
 from types import FrameType
 from typing import Any, Final
 
-from graftlet.core import _original
+from graftlet.core import _original, _signals
 from graftlet.core._current import blocking_hub, hub_or_none
 from graftlet.core._deadlock import own_threads
 from graftlet.core._hub import Hub
@@ -106,6 +106,7 @@ class _Watchdog:
 
     def _run(self) -> None:
         """In the native thread."""
+        _signals.take_none()
         me = _original.get_ident()
         own_threads.add(me)
         head = f"Timeout ({timedelta(seconds=self._timeout)})!\n".encode()

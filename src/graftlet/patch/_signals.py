@@ -155,12 +155,18 @@ def _await_signal(sigset: Any, deadline: float) -> Any:
     to this native thread (pthread_kill(3), ``raise_signal``) can be taken by no other.
     """
     hub = get_hub()
-    while True:
-        info = native_sigtimedwait(sigset, 0)
-        now = hub.clock()
-        if info is not None or now >= deadline:
-            return info
-        hub.park(a_signal, min(deadline, now + LOOK_EVERY))
+    wanted = set(sigset)
+    # As in the kernel, who waits for a signal gets it, and not its handler.
+    open_before = wanted - set(native_pthread_sigmask(_signal.SIG_BLOCK, wanted))
+    try:
+        while True:
+            info = native_sigtimedwait(wanted, 0)
+            now = hub.clock()
+            if info is not None or now >= deadline:
+                return info
+            hub.park(a_signal, min(deadline, now + LOOK_EVERY))
+    finally:
+        native_pthread_sigmask(_signal.SIG_UNBLOCK, open_before)
 
 
 #: The masks of threads that are greenlets, of those that have set one.
