@@ -239,12 +239,14 @@ ENDS = [
     code("SIGINT",
          "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nwhile True: pass\n", -2),
     code("SIGINT while it waits", """\
-import queue, os, signal, threading
+import os, signal, threading
 def interrupt():
     os.kill(os.getpid(), signal.SIGINT)
 threading.Timer(0.05, interrupt).start()
+lock = threading.Lock()
+lock.acquire()
 try:
-    queue.Queue().get(timeout=10)
+    lock.acquire(timeout=10)
 finally:
     print("left")
 """, -2, merged=True),

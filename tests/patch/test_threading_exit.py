@@ -41,7 +41,8 @@ SCRIPTS = {
         for wait in waits:
             threading.Thread(target=wait, daemon=True).start()
         time.sleep(0.01)
-        a.close(); b.close()
+        b.close()
+        time.sleep(0.01)
         print("main ends", threading.active_count())
         """,
     "threads that start threads at the end": """
@@ -171,8 +172,10 @@ SCRIPTS = {
             time.sleep(0.02)
             print("thread ends", flush=True)
         threading.Thread(target=work).start()
+        lock = threading.Lock()
+        lock.acquire()
         def wait():
-            threading.Event().wait()
+            lock.acquire()
         wait()
         """,
     "killed by a signal": """

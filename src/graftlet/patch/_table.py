@@ -202,7 +202,7 @@ def _threading() -> list[Change]:
         "_get_name",
     )
     threading = sys.modules.get("threading")
-    if threading is not None:
+    if hasattr(threading, "Event"):  # and is not just being imported
         from graftlet.patch import _lean
 
         changes += [
@@ -331,7 +331,7 @@ def _queue() -> list[Change]:
 
         changes.append(Change(_queue, "SimpleQueue", simple_queue_over(_queue)))
     queue = sys.modules.get("queue")
-    if queue is not None:
+    if hasattr(queue, "Queue"):  # and is not just being imported
         from graftlet.patch import _lean
 
         changes += [
