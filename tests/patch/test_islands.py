@@ -5,6 +5,8 @@ Everything is run with the package imported before patching and after it.
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 import graftlet
@@ -314,7 +316,7 @@ print([(Path(each.filename).name, each.lineno) for each in caught])
         (["graftlet.patch"], ValueError, "part of what is patched"),
     ],
 )
-def test_bad_input(names: object, error: type[Exception], message: str) -> None:
+def test_bad_input(names: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         graftlet.patch_all(native=names)
     assert not graftlet.is_patched("time")

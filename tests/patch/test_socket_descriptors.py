@@ -154,7 +154,11 @@ def test_closed_while_others_wait(poller: str, kind: str, timeout: float | None,
         waiting += [quiet(call) for call in writing(a).values()]
     settle()
     assert not any(greenlet.dead for greenlet in waiting)
-    number = a.detach() if end == "detach" else a.close()
+    number = None
+    if end == "detach":
+        number = a.detach()
+    else:
+        a.close()
     settle()
     assert all(bad_descriptor(greenlet) for greenlet in waiting), waiting
     b.close()

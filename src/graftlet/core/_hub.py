@@ -560,7 +560,8 @@ class Hub:
                 elif not self._may_be_woken():
                     continue
                 self.asleep = True
-                events = poll(0 if inbox else timeout)
+                # Invariant: whoever finds it not asleep, a signal's handler too, has put something in before this.
+                events = poll(0 if inbox or ready else timeout)
                 self.asleep = False
                 if self.idlers and not events and not inbox:
                     self._wake_idlers()

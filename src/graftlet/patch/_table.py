@@ -201,7 +201,7 @@ def _threading() -> list[Change]:
         "set_name",
         "_get_name",
     )
-    threading = sys.modules.get("threading")
+    threading: Any = sys.modules.get("threading")
     if hasattr(threading, "Event"):  # and is not just being imported
         from graftlet.patch import _lean
 
@@ -330,7 +330,7 @@ def _queue() -> list[Change]:
         from graftlet.sync._simple_queue import simple_queue_over
 
         changes.append(Change(_queue, "SimpleQueue", simple_queue_over(_queue)))
-    queue = sys.modules.get("queue")
+    queue: Any = sys.modules.get("queue")
     if hasattr(queue, "Queue"):  # and is not just being imported
         from graftlet.patch import _lean
 
