@@ -115,7 +115,7 @@ SCRIPTS = {
         def work():
             raise ValueError("in the thread")
         _thread.start_new_thread(work, ())
-        time.sleep(0.02)
+        time.sleep(0.2)  # a native thread takes its time to print, too
         print("main ends")
         """,
     "bare threads are not joined": """

@@ -38,6 +38,7 @@ from graftlet.patch._kept import is_native_name, natives
 from graftlet.patch._sentinel import NativeSentinelLock, SentinelLock
 from graftlet.patch._versions import (
     check_may_start,
+    forget_dummy,
     native_name,
     report_thread_exception,
     warn_of_fork,
@@ -80,6 +81,7 @@ class ThreadGreenlet(Greenlet):
             report_thread_exception(error, function)
         finally:
             _live.discard(self)
+            forget_dummy(id(self))
             # Somebody may keep the greenlet: the Thread, and what it was called with, can go now.
             self._ended_as = _name_of(function)
             self.function = _ended

@@ -30,6 +30,24 @@ def check_may_start(daemon: bool = False) -> None:
         raise RuntimeError("daemon threads are not supported in this interpreter")
 
 
+if sys.version_info >= (3, 13):
+
+    def forget_dummy(ident: int) -> None:
+        """Nothing: ``threading`` itself forgets the stand-in of a thread that it did not start."""
+
+else:  # goes with 3.12
+
+    def forget_dummy(ident: int) -> None:
+        """Forget the ``_DummyThread`` of a thread that ``threading`` did not start, and that has ended.
+
+        CPython leaves it until another native thread gets the same ident, which is soon.
+        """
+        threading = sys.modules.get("threading")
+        if threading is not None and type(threading._active.get(ident)) is threading._DummyThread:
+            with threading._active_limbo_lock:
+                threading._active.pop(ident, None)
+
+
 def native_name(name: str) -> str:
     """What is left of a thread's name when the kernel has it (since 3.14)."""
     if not isinstance(name, str):

@@ -169,7 +169,7 @@ class Lock(_Waitable):
 
         Raises: ValueError, OverflowError, TypeError: as ``threading.Lock.acquire``.
         """
-        if timeout != -1:
+        if timeout != -1 or (blocking is not True and blocking is not False):
             _check(blocking, timeout)
         if self._native.acquire(False) or (blocking and self._wait(timeout)):
             try:
@@ -285,7 +285,7 @@ class RLock(_Waitable):
 
         Raises: ValueError, OverflowError, TypeError: as ``threading.RLock.acquire``.
         """
-        if timeout != -1:
+        if timeout != -1 or (blocking is not True and blocking is not False):
             _check(blocking, timeout)
         try:
             me = per_thread.hub.current
@@ -447,3 +447,6 @@ class ThreadRLock(RLock):
 
 ThreadLock.__name__ = ThreadLock.__qualname__ = "lock"
 ThreadRLock.__name__ = ThreadRLock.__qualname__ = "RLock"
+if sys.version_info >= (3, 15):
+    # Before, they could be left out.
+    Lock.__exit__.__defaults__ = RLock.__exit__.__defaults__ = None

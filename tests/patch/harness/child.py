@@ -90,7 +90,11 @@ def report(case, function, mode, prepared):  # type: ignore[no-untyped-def] # ty
         trace = traceback.format_exc()
         del error
     left = [
-        thread.name for thread in threading.enumerate() if thread is not threading.main_thread()
+        thread.name
+        for thread in threading.enumerate()
+        # Up to 3.12 the stand-in of a bare thread stays until another thread gets the same ident.
+        if thread is not threading.main_thread()
+        and not (sys.version_info < (3, 13) and type(thread) is threading._DummyThread)
     ]
     if left:
         outcome += f", and left threads: {left}"
