@@ -77,7 +77,8 @@ def test_modules_look_as_they_would_without(module: Path, listen: Listen) -> Non
     assert plain.__spec__ is not None
     assert heard.__spec__ is not None
     assert type(heard.__loader__) is type(plain.__loader__)
-    assert heard.__spec__.loader is heard.__loader__
+    loaders: list[object] = [heard.__spec__.loader, heard.__loader__]
+    assert loaders[0] is loaders[1]
     assert heard.__spec__ == plain.__spec__
     assert heard.__file__ == plain.__file__ == str(module)
 

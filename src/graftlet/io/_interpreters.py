@@ -59,16 +59,19 @@ def stand_ins(module: Any) -> dict[str, Any]:
     return made
 
 
+#: Whether code in an interpreter may be run by one native thread after the other.
+_ANY_THREAD: Final = sys.version_info >= (3, 13)
+
 _MayWait: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], bool]
 
 
 def _runs(_args: tuple[Any, ...], _kwargs: dict[str, Any]) -> bool:
-    if sys.version_info >= (3, 13):
-        return True
     # Up to 3.12 an interpreter belongs to the native thread that first runs code in it: what main does
     # there has to be done in its own.
-    hub = hub_or_none()
-    return hub is not None and hub.current is not hub.main
+    if not _ANY_THREAD:
+        hub = hub_or_none()
+        return hub is not None and hub.current is not hub.main
+    return True
 
 
 def _sends(get_info: Callable[[Any], Any]) -> _MayWait:

@@ -68,8 +68,7 @@ def patch_all(*, native: Collection[str] = (), **groups: bool) -> Report:
     """Make the standard library cooperative, in place, now.
 
     Args:
-        native: packages that keep native threads, locks and sleeps (``native={"grpc"}``), imported already or
-            later: see ``docs/native.md``.
+        native: packages that keep native threads, locks and sleeps: ``native={"grpc"}``.
         groups: the name of a group and False leaves it alone: ``patch_all(threading=False)``.
 
     Returns: what was replaced, rebound and converted, and what could not be reached.
