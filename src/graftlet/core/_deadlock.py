@@ -23,6 +23,10 @@ own_threads: Final[set[int]] = set()
 starting: Final[set[object]] = set()
 
 
+#: How often to look, a millisecond apart, before a native thread that the interpreter does not know is believed.
+_LOOKS: Final = 20
+
+
 class Watchman:
     """Knows which native threads were there when its hub was made: what they could do is known by then.
 
@@ -43,12 +47,15 @@ class Watchman:
         return describe_parked(hub)
 
     def _other_threads(self) -> bool:
-        known = _known_threads()
-        return (
-            bool(starting)
-            or bool(known - own_threads)
-            or len(_native_threads() - self._threads) > len(known - self._known)
-        )
+        for _ in range(_LOOKS):
+            known = _known_threads()
+            if starting or known - own_threads:
+                return True
+            if len(_native_threads() - self._threads) <= len(known - self._known):
+                return False
+            # One that has just been joined has left the interpreter, and the kernel lists it for a moment.
+            _original.sleep(0.001)
+        return True
 
 
 def _known_threads() -> set[int]:
