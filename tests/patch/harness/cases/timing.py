@@ -123,7 +123,7 @@ def case_wake_in_order() -> Any:
     events: list[int] = []
 
     def wait(number: int) -> None:
-        time.sleep(number * 0.005)
+        time.sleep(number * 0.03)
         events.append(number)
 
     threads = [Background(wait, number) for number in (5, 1, 4, 2, 3)]
