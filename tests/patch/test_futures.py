@@ -100,7 +100,11 @@ def test_a_process_pool_of_before(method: str) -> None:
         import concurrent.futures as futures
         def prepare():
             executor = futures.ProcessPoolExecutor(2, mp_context=context)
-            return executor, executor.submit(pow, 2, 3), context.Pool(2)
+            early = executor.submit(pow, 2, 3)
+            early.result(LONG)
+            # Who has a lock in its hands while patching replaces it is out of reach: let its thread come to rest.
+            time.sleep(0.05)
+            return executor, early, context.Pool(2)
         def main():
             executor, early, pool = old
             print(early.result(LONG))
