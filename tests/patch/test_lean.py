@@ -232,3 +232,66 @@ def test_after_a_fork_those_who_waited_in_the_parent_wake_nobody() -> None:
         """
     )
     assert out == "0\n"
+
+
+@pytest.mark.parametrize("kind", ["Lock", "RLock"])
+@pytest.mark.parametrize("kills", [1, 2])
+def test_who_is_killed_leaves_a_condition_with_its_lock(kind: str, kills: int) -> None:
+    """Or the ``with`` statement around it would give back a lock that is somebody else's by then."""
+    out = run_ok(
+        f"""
+        import threading, graftlet
+        graftlet.patch_all()
+        condition = threading.Condition(threading.{kind}())
+        held = []
+
+        def wait():
+            with condition:
+                try:
+                    condition.wait()
+                finally:
+                    held.append(condition._is_owned())
+                    held.append(inside.ready())
+
+        def stay_inside():
+            with condition:
+                condition.notify()
+                graftlet.sleep(0.02)
+
+        first, second = graftlet.spawn(wait), graftlet.spawn(wait)
+        graftlet.sleep(0)
+        inside = graftlet.spawn(stay_inside)
+        graftlet.sleep(0)
+        # Notified, and waiting for the lock.
+        for _ in range({kills}):
+            first.kill()
+            graftlet.sleep(0)
+        graftlet.joinall([first, second, inside], raise_error=True)
+        print(held, type(first.value).__name__, len(condition._waiters))
+        print(condition.acquire(blocking=False))
+        """
+    )
+    assert out == "[True, True, True, True] GreenletExit 0\nTrue\n"
+
+
+@pytest.mark.parametrize("kills", [1, 2])
+def test_who_is_killed_leaves_a_queue_with_its_mutex(kills: int) -> None:
+    out = run_ok(
+        f"""
+        import queue, graftlet
+        graftlet.patch_all()
+        items = queue.Queue()
+        getter = graftlet.spawn(items.get)
+        graftlet.sleep(0)
+        with items.mutex:
+            for _ in range({kills}):
+                getter.kill()
+                graftlet.sleep(0)
+            print(getter.ready(), items.mutex.locked())
+        graftlet.joinall([getter])
+        print(type(getter.value).__name__, items.mutex.locked(), len(items.not_empty._waiters))
+        items.put("item")
+        print(items.get(timeout=1))
+        """
+    )
+    assert out == "False True\nGreenletExit False 0\nitem\n"

@@ -6,12 +6,14 @@ and subclasses work on them as before. Only how one waits is different: what sta
 nobody has to wait, nothing is done but what must be: the native mutex, the deque, one wake-up.
 
 So who holds CPython's own method (a bound one, say) may go on to use it: both get on with each other, and no
-reference has to be swept. Whatever is not the plain case (a mutex of the program's own, a queue that is full, empty or shut down) is left to the
-standard library's own method.
+reference has to be swept. Whatever is not the plain case (a mutex of the program's own, a queue that is
+shut down) is left to the standard library's own method.
 
-Why: gevent replaces ``queue.Queue`` and ``threading.Event`` by compiled classes. Through a Condition a put and a get cost
-1.2 to 1.7 µs, here 0.4; two threads that hand a turn to and fro by Events are two to three times as
-fast (benchmarks, uncontended and pingpong).
+Why: gevent replaces ``queue.Queue`` and ``threading.Event`` by compiled classes, and conditions with two locks for each
+waiter are three to four times as slow as this (benchmarks, uncontended and pingpong; docs/performance.md).
+
+A kill or a time-out leaves a wait only when the lock is held again, as after any other wait: whoever called
+gives it back on the way out.
 """
 
 import sys
@@ -20,7 +22,11 @@ from typing import Any, Final
 
 from graftlet.core._deadlines import INFINITY
 from graftlet.core._waitqueue import Turn, deadline_after
-from graftlet.sync._lock import ThreadLock
+from graftlet.sync._condition import raise_first
+from graftlet.sync._lock import ThreadLock, ThreadRLock
+
+#: Locks that raise, when they are acquired, only what is thrown at the greenlet.
+OURS: Final = (ThreadLock, ThreadRLock)
 
 
 class Waiter(Turn):
@@ -47,29 +53,48 @@ def wait(self: Any, timeout: float | None = None) -> bool:
     deadline = INFINITY
     if timeout is not None and (timeout > 0 or is_wrong(timeout)):
         deadline = deadline_after(timeout)
-    self._waiters.append(waiter)
+    waiters = self._waiters
+    waiters.append(waiter)
     saved = self._release_save()
-    served = False
-    try:
-        if timeout is None or timeout > 0:
-            served = waiter.park(deadline)
+    thrown: list[BaseException] = []
+    if timeout is None or timeout > 0:
+        try:
+            waiter.park(deadline)
+        except BaseException as error:
+            thrown.append(error)
+    if type(self._lock) in OURS:
+        _take_again(self._acquire_restore, (saved,), thrown)
+    else:
+        self._acquire_restore(saved)  # what it raises may be its own
+    notified = waiter.notified or not _removed(waiters, waiter)
+    if thrown:
+        if notified:
+            # In the same instant in which it was killed: that is for somebody else.
+            notify_first(waiters)
+        raise_first(thrown)
+    return notified
+
+
+def _take_again(
+    acquire: Callable[..., object], args: tuple[Any, ...], thrown: list[BaseException]
+) -> None:
+    """Have the lock again, as whoever called expects, whatever is thrown at this greenlet meanwhile."""
+    while True:
+        try:
+            acquire(*args)
+        except BaseException as error:
+            thrown.append(error)
         else:
-            served = waiter.notified
-    finally:
-        self._acquire_restore(saved)
-        if not served:
-            _leave(self, waiter)
-    return served
+            return
 
 
-def _leave(condition: Any, waiter: Waiter) -> None:
-    """Give up waiting, with the condition's lock held."""
+def _removed(waiters: Any, waiter: Waiter) -> bool:
+    """Give up waiting; False if somebody was about to notify it."""
     try:
-        condition._waiters.remove(waiter)
+        waiters.remove(waiter)
     except ValueError:
-        # Notified in the same instant in which it was killed: that is for somebody else. One that has
-        # timed out has been notified too late, after it looked.
-        notify_first(condition._waiters)
+        return False
+    return True
 
 
 def notify_first(waiters: Any) -> bool:
@@ -123,10 +148,7 @@ def event_wait(self: Any, timeout: float | None = None) -> bool:
         return self._flag or waiter.park(deadline)
     finally:
         if not waiter.notified:
-            try:
-                waiters.remove(waiter)
-            except ValueError:
-                pass  # `set` has just taken it out
+            _removed(waiters, waiter)  # unless `set` has just done so
 
 
 # -- queue.Queue
@@ -172,20 +194,19 @@ def _wait_in(queue: Any, waiters: Any, mutex: Any, deadline: float) -> bool:
     waiter = QueueWaiter(queue)
     waiters.append(waiter)
     _release(mutex)
-    killed = True
+    thrown: list[BaseException] = []
     try:
         waiter.park(deadline)
-        killed = False
-    finally:
-        if not mutex._native.acquire(False):
-            mutex.acquire()
-        # Invariant: `notified` changes only while the mutex is held.
-        try:
-            waiters.remove(waiter)
-        except ValueError:
-            pass  # taken out by ``Condition.notify``
-        if killed and waiter.notified:
+    except BaseException as error:
+        thrown.append(error)
+    if not mutex._native.acquire(False):
+        _take_again(mutex.acquire, (), thrown)
+    # Invariant: `notified` changes only while the mutex is held.
+    _removed(waiters, waiter)  # unless ``Condition.notify`` has done so
+    if thrown:
+        if waiter.notified:
             wake_next(waiters)
+        raise_first(thrown)
     return waiter.notified
 
 

@@ -8,7 +8,7 @@ reaches a greenlet that is killed goes to the next one.
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 from graftlet.core._current import get_hub
 from graftlet.core._waitqueue import Turn, WaitQueue, deadline_after
@@ -21,6 +21,19 @@ _RELEASE: Final = 0
 _PARK: Final = 1
 _LEAVE: Final = 2
 _RESTORE: Final = 3
+
+
+def raise_first(thrown: list[BaseException]) -> NoReturn:
+    """Raise the first one, and each other one at this greenlet's next blocking calls."""
+    first = thrown.pop(0)
+    if thrown:
+        hub = get_hub()
+        for error in thrown:
+            hub.throw(hub.current, error)
+    try:
+        raise first
+    finally:
+        del first  # or the exception would refer to itself through this frame
 
 
 class Condition:
@@ -150,21 +163,8 @@ class Condition:
         if thrown:
             if notified:
                 self._waiters.wake_one()
-            self._raise(thrown)
+            raise_first(thrown)
         return notified
-
-    @staticmethod
-    def _raise(thrown: list[BaseException]) -> None:
-        """Raise the first one, and each other one at this greenlet's next blocking calls."""
-        first = thrown.pop(0)
-        if thrown:
-            hub = get_hub()
-            for error in thrown:
-                hub.throw(hub.current, error)
-        try:
-            raise first
-        finally:
-            del first  # or the exception would refer to itself through this frame
 
     def wait_for(self, predicate: Callable[[], Result], timeout: float | None = None) -> Result:
         """Wait until ``predicate()``, called with the lock held, is true.
