@@ -19,7 +19,7 @@ from greenlet import getcurrent
 from graftlet.core import _original
 from graftlet.core._current import blocking_hub
 from graftlet.core._hub import Hub
-from graftlet.io._offload import NativePool
+from graftlet.io._offload import NativePool, NoThread
 from graftlet.sync._lock import Lock
 
 #: As many threads as there are connections in a call. Some stay for the next calls.
@@ -81,6 +81,9 @@ class Calls:
         call = _Call(self, function, args)
         try:
             return threads.call(call.make)
+        except NoThread:
+            call.end()
+            raise
         except BaseException:
             if abandoned is not None and not call.ended:
                 abandoned()
@@ -115,14 +118,17 @@ class _Call:
 
     def make(self) -> Any:
         """In the native thread."""
-        calls = self._calls
         ident = _original.get_ident()
         _deputies[ident] = self
         try:
             return self._context.run(self._function, *self._args)
         finally:
-            self._args = ()
-            self.ended = True
             del _deputies[ident]
-            calls._owner = None
-            calls._turn.release()
+            self.end()
+
+    def end(self) -> None:
+        """It has ended, or will never begin: it is the next one's turn."""
+        self._args = ()
+        self.ended = True
+        self._calls._owner = None
+        self._calls._turn.release()

@@ -81,8 +81,8 @@ def _line_of(connection: Any) -> Any:
     return getattr(connection, "_graftlet_line", None)
 
 
-def _blocks(name: str) -> Any:
-    """A method of connections that may wait, and must not be interrupted: nobody knew what it has done."""
+def _method(name: str, run: Callable[..., Any]) -> Any:
+    """A method of connections, carried out by ``run(line, ...)``."""
     native = getattr(_NativeConnection, name)
 
     @wraps(native)
@@ -92,27 +92,25 @@ def _blocks(name: str) -> Any:
         if line is None:
             return caller(native, (self, *args), kwargs)
         line.check()
-        return line.call(None, caller, native, (self, *args), kwargs)
+        return run(line, caller, native, (self, *args), kwargs)
 
     return method
 
 
-def _at_once(name: str, *, calls_back: bool = False) -> Any:
-    """A method of connections that does not wait."""
-    native = getattr(_NativeConnection, name)
+def _to_the_end(line: _Line, *call: Any) -> Any:
+    """For what may wait, and must not be interrupted: nobody would know what it has done."""
+    return line.call(None, *call)
 
-    @wraps(native)
-    def method(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        caller = in_the_name_of(_frame())
-        line = _line_of(self)
-        if line is None:
-            return caller(native, (self, *args), kwargs)
-        line.check()
-        if calls_back:
-            line.calls_back = True
-        return line.here(caller, native, (self, *args), kwargs)
 
-    return method
+def _at_once(line: _Line, *call: Any) -> Any:
+    """For what does not wait."""
+    return line.here(*call)
+
+
+def _calling_back(line: _Line, *call: Any) -> Any:
+    """For what hands SQLite one of the program's functions."""
+    line.calls_back = True
+    return line.here(*call)
 
 
 def _executes(name: str) -> Any:
@@ -197,14 +195,17 @@ Connection: Final[Any] = type(
         "__module__": _NativeConnection.__module__,
         "__doc__": _NativeConnection.__doc__,
         "__init__": _init_connection,
-        "__call__": _at_once("__call__"),
+        "__call__": _method("__call__", _at_once),
         "_of_graftlet": True,
         "cursor": _cursor,
-        **{name: _blocks(name) for name in _existing(_NativeConnection, _BLOCKS)},
-        **{name: _at_once(name) for name in _existing(_NativeConnection, _AT_ONCE)},
         **{
-            name: _at_once(name, calls_back=True)
-            for name in _existing(_NativeConnection, _CALLS_BACK)
+            name: _method(name, run)
+            for names, run in (
+                (_BLOCKS, _to_the_end),
+                (_AT_ONCE, _at_once),
+                (_CALLS_BACK, _calling_back),
+            )
+            for name in _existing(_NativeConnection, names)
         },
         **{name: _executes(name) for name in _existing(_NativeConnection, _EXECUTES)},
         **{name: _assigned(name) for name in _existing(_NativeConnection, _ASSIGNED)},

@@ -20,6 +20,10 @@ from graftlet.core._hub import Hub, Task
 Result = TypeVar("Result")
 
 
+class NoThread(RuntimeError):
+    """The operating system has no native thread to give."""
+
+
 class _Call:
     """One call under way, and who waits for it."""
 
@@ -85,6 +89,8 @@ class NativePool:
         """Return ``function(*args, **kwargs)``, carried out in a native thread.
 
         In a native thread without a hub it is carried out right there.
+
+        Raises: NoThread: it could not be begun, and never will be.
         """
         hub = blocking_hub()
         if hub is None:
@@ -92,7 +98,16 @@ class NativePool:
         call = _Call(hub, function, args, kwargs)
         hub.external += 1
         self._calls.append(call)
-        self._wake_or_start()
+        try:
+            self._wake_or_start()
+        except RuntimeError as error:
+            try:
+                self._calls.remove(call)
+            except ValueError:
+                pass  # a thread that had other work has taken it
+            else:
+                hub.external -= 1
+                raise NoThread(f"{call!r}: {error}") from error
         while not call.back:
             hub.park(call)
         if call.error is not None:
@@ -111,7 +126,12 @@ class NativePool:
                 if self._threads >= self.size:
                     return  # a busy thread will take it
                 self._threads += 1
-            _original.start_new_thread(self._serve, ())
+            try:
+                _original.start_new_thread(self._serve, ())
+            except RuntimeError:
+                with self._guard:
+                    self._threads -= 1
+                raise
         else:
             gate.release()
 
