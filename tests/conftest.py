@@ -13,6 +13,7 @@ import gc
 import os
 import random
 import sys
+import threading
 import time
 import zlib
 from pathlib import Path
@@ -69,6 +70,9 @@ def pytest_configure(config: pytest.Config) -> None:
         "graftlet", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
     )
     settings.load_profile("graftlet")
+    # pytest-xdist's thread that talks to the master is no thread of the program under test: it keeps
+    # no deadlock from being seen.
+    own_threads.update(sys._current_frames().keys() - {threading.get_ident()})
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -283,7 +283,13 @@ PARTS = st.lists(
 )
 
 
-def rest(pause: int) -> None:
+#: After so many parts an end rests no more: the bytes of a long stream would take it seconds of sleep.
+RESTS = 50
+
+
+def rest(pause: int, turn: int = 0) -> None:
+    if turn > RESTS:
+        return
     if pause == 1:
         graftlet.sleep(0)
     elif pause == 2:
@@ -296,7 +302,7 @@ def send_parts(sock: socket.socket, data: bytes, parts: list[Part], end: str) ->
     while sent < len(data):
         part = parts[turn % len(parts)]
         turn += 1
-        rest(part.pause)
+        rest(part.pause, turn)
         chunk = data[sent : sent + part.size]
         match part.how:
             case "recvmsg":
@@ -320,7 +326,7 @@ def receive_parts(sock: socket.socket, parts: list[Part]) -> bytes:
     while True:
         part = parts[turn % len(parts)]
         turn += 1
-        rest(part.pause)
+        rest(part.pause, turn)
         match part.how:
             case "recv_into":
                 buffer = bytearray(part.size)
