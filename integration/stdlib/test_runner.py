@@ -145,6 +145,17 @@ def test_only_what_passes_plain_twice_counts() -> None:
     assert (list(result.failures), result.passed) == (["d"], 1)
 
 
+def test_what_passes_here_may_be_taken_to_pass_plain() -> None:
+    run = run_of(a="ok", b="fail", c="skip")
+    plain = [verdict.with_passes_of(run, run_of(b="ok", c="skip", d="ok"))] * 2
+    result = verdict.compare("f", plain, run)
+    assert result.counted == ["a", "b", "d"]
+    assert {key: each.outcome for key, each in result.failures.items()} == {
+        "b": "fail",
+        "d": "missing",
+    }
+
+
 def test_what_is_skipped_or_gone_is_no_pass() -> None:
     plain = [run_of(a="ok", b="ok")] * 2
     result = verdict.compare("f", plain, run_of(a="skip"))

@@ -7,7 +7,7 @@ pass, being skipped or not existing included, is a failure.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from integration.stdlib.conformance.records import CRASH, HANG, MISSING, OK, Outcome, Run
@@ -78,6 +78,17 @@ def not_to_run(plain: Iterable[Run]) -> list[str]:
         key for run in plain for key, each in run.tests.items() if each.outcome in (HANG, CRASH)
     }
     return sorted(found)
+
+
+def not_to_count(plain: Run) -> list[str]:
+    """Tests that a second run under plain Python cannot make count."""
+    return [key for key, each in plain.tests.items() if each.outcome != OK]
+
+
+def with_passes_of(run: Run, plain: Run) -> Run:
+    """`plain`, which left out what passes in `run`: that is taken to pass plain as well."""
+    passes = {key: each for key, each in run.tests.items() if each.outcome == OK}
+    return replace(plain, tests={**passes, **plain.tests})
 
 
 def usual_seconds(plain: Iterable[Run]) -> dict[str, float]:
