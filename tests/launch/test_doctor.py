@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from graftlet.launch._command import UsageError, parse
 from graftlet.launch._importing import importing_code
 from graftlet.patch._table import GROUPS
-from tests.launch.harness import Outcome, launched
+from tests.launch.harness import SECONDS, Outcome, launched, start
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,6 +56,16 @@ def test_all_groups_are_named(tmp_path: Path) -> None:
     for name, group in GROUPS.items():
         assert f"  {name} " in out
         assert group.what in out
+
+
+def test_who_reads_the_head_only_gets_no_error(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("import socket")
+    process = start([sys.executable, "-m", "graftlet", "doctor", "app.py"], tmp_path)
+    assert process.stdout is not None
+    process.stdout.close()  # before it can have written anything
+    process.stdout = None
+    _, err = process.communicate(timeout=SECONDS)
+    assert (process.returncode, err) == (0, "")
 
 
 def test_of_an_unguarded_script_only_the_imports_are_executed(tmp_path: Path) -> None:

@@ -53,6 +53,20 @@ SCRIPTS = {
                 threading.Thread(target=work, args=(depth - 1,)).start()
         threading.Thread(target=work, args=(3,)).start()
         """,
+    "threads that start threads at the end of a forked process": """
+        import multiprocessing
+        def work(depth):
+            time.sleep(0.01)
+            print("depth", depth, flush=True)
+            if depth:
+                threading.Thread(target=work, args=(depth - 1,)).start()
+        def child():
+            threading.Thread(target=work, args=(3,)).start()
+        process = multiprocessing.get_context("fork").Process(target=child)
+        process.start()
+        process.join()
+        print("status", process.exitcode)
+        """,
     "a daemon goes on while others are joined": """
         def tick():
             while True:

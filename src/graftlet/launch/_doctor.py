@@ -93,20 +93,30 @@ def examine(command: Command) -> int:
     # Only now: what is printed is no part of the program.
     left = [*(str(place) for place in report.unreached), *threads]
     blocking = list(_blocking())
-    write = sys.stdout.write
-    for line in (
+    _write(
         *_head(examination),
         *_replaced(report),
         *_libraries(blocking),
         *_left(left, report),
         *_verdict(examination, left, blocking),
-    ):
-        write(line + "\n")
+    )
     status = int(examination.failure is not None or (command.strict and bool(left or blocking)))
     if threads:
-        sys.stdout.flush()
         os._exit(status)  # a thread of the program's may run for ever
     return status
+
+
+def _write(*lines: str) -> None:
+    """Print the lines, as far as anybody reads them: ``graftlet doctor ... | head`` is no error."""
+    try:
+        for line in lines:
+            sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter flushes once more at its end, and would complain.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 # -- The program

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, Final
 
+from graftlet.core._current import blocking_hub
+
 _daemons_allowed: Final[Any] = getattr(_thread, "daemon_threads_allowed", None)  # since 3.12
 
 
@@ -19,15 +21,36 @@ def check_may_start(daemon: bool = False) -> None:
 
     Raises: RuntimeError: the interpreter is being shut down, or allows no daemons.
     """
-    if sys.is_finalizing():
-        if sys.version_info >= (3, 13):
+    if sys.version_info >= (3, 13):
+        if sys.is_finalizing():
             raise PythonFinalizationError(  # noqa: F821 - 3.13 has it
                 "can't create new thread at interpreter shutdown"
             )
-        elif sys.version_info >= (3, 12):  # noqa: RET506 - mypy knows it from unreachable code
-            raise RuntimeError("can't create new thread at interpreter shutdown")
+    elif sys.version_info >= (3, 12) and _is_ending():
+        raise RuntimeError("can't create new thread at interpreter shutdown")
     if daemon and _daemons_allowed is not None and not _daemons_allowed():
         raise RuntimeError("daemon threads are not supported in this interpreter")
+
+
+def _is_ending() -> bool:  # goes with 3.12
+    """Whether the interpreter has begun to end; 3.12 counts from before threads are joined.
+
+    A forked child of ``multiprocessing`` calls ``threading._shutdown`` by itself, which is no end: then the
+    call has a caller.
+    """
+    threading = sys.modules.get("threading")
+    if threading is None or not getattr(threading, "_SHUTTING_DOWN", False):
+        return False
+    hub = blocking_hub()
+    main = None if hub is None else hub.main.raw
+    frame = None if main is None else main.gr_frame
+    if frame is None:  # it is the one that runs
+        frame = sys._getframe()
+    while frame is not None:
+        if frame.f_code is threading._shutdown.__code__:
+            return frame.f_back is None
+        frame = frame.f_back
+    return True
 
 
 if sys.version_info >= (3, 13):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import socket
 import threading
 import time
@@ -24,6 +25,8 @@ Function = TypeVar("Function", bound="Callable[..., Any]")
 SHORT: Final = 0.02
 #: Seconds: a time-out that is not.
 LONG: Final = 3.0
+#: Seconds: how long others may take to come to where they wait. Some never do: they tick, or spin.
+PATIENCE: Final = 0.25
 
 
 def describe(error: BaseException) -> str:
@@ -68,8 +71,37 @@ class Background(threading.Thread):
 
 
 def settle(seconds: float = 0.003) -> None:
-    """Let the other threads come to where they wait."""
+    """Let the other threads come to where they wait.
+
+    Native ones are watched: on a busy machine each takes its time until it has a processor.
+    """
     time.sleep(seconds)
+    until = time.monotonic() + PATIENCE
+    before = None
+    while time.monotonic() < until:
+        now = _other_native_threads()
+        # Who ran in between, be it for a moment, has switched to another thread since.
+        if now == before and all(state == "S" for _, state, _ in now):
+            return
+        before = now
+        time.sleep(0.001)
+
+
+def _other_native_threads() -> list[tuple[str, str, str]]:
+    """Number, state ("S" waits) and how often it has switched to another one (Linux; else nothing)."""
+    found = []
+    with contextlib.suppress(OSError):  # no such directory, or no descriptor is to be had
+        me = os.path.basename(os.readlink("/proc/thread-self"))
+        for number in os.listdir("/proc/self/task"):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+                if number != me:
+                    with open(f"/proc/self/task/{number}/status") as file:
+                        status = dict(line.split(":\t", 1) for line in file)
+                    switches = (
+                        status["voluntary_ctxt_switches"] + status["nonvoluntary_ctxt_switches"]
+                    )
+                    found.append((number, status["State"][0], switches))
+    return found
 
 
 @contextlib.contextmanager

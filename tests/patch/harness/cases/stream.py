@@ -428,7 +428,7 @@ def case_sendall_timeout_is_for_all_of_it(a: Socket, b: Socket) -> Any:
     stop.append(True)
     a.shutdown(socket.SHUT_RDWR)
     reader.result()
-    return [got, 0.09 < took < 1]
+    return [got, 0.09 < took < 5]  # a time-out for each part would take 25 seconds
 
 
 @on(*STREAMS)
