@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -137,6 +138,17 @@ def test_a_native_thread_that_lives_is_no_deadlock(hub: Hub) -> None:
     thread.join()
     with pytest.raises(Deadlock):
         hub.park(NEVER)
+
+
+def test_it_is_noticed_that_the_last_native_thread_ends() -> None:
+    with fresh_hub(time.monotonic) as hub:
+        ended = threading.Timer(0.02, list)
+        ended.start()
+        begun = time.monotonic()
+        with pytest.raises(Deadlock, match="test_it_is_noticed"):
+            hub.park(NEVER)
+        assert 0.02 < time.monotonic() - begun < 10
+        ended.join()
 
 
 def test_a_signal_handler_is_no_deadlock(hub: Hub) -> None:

@@ -41,10 +41,10 @@ class Watchman:
         self._known = _known_threads()
 
     def describe_if_stuck(self, hub: Hub) -> str | None:
-        """The text of a `Deadlock`; None if somebody may still wake this hub."""
-        if not in_main_thread() or self._other_threads() or program_has_handlers():
+        """The text of a `Deadlock`; "" if another thread may still wake this hub, None if anybody else may."""
+        if not in_main_thread() or program_has_handlers():
             return None
-        return describe_parked(hub)
+        return "" if self._other_threads() else describe_parked(hub)
 
     def _other_threads(self) -> bool:
         for _ in range(_LOOKS):

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 #: epoll(7) takes milliseconds in an int: 24 days at most. A longer wait is polled again, seconds.
 LONGEST_POLL: Final = 1e6
 
+#: A hub that only another native thread could wake looks so often (seconds) whether there is still one.
+LOOK_AGAIN: Final = 0.5
 
 #: While greenlets are ready, descriptors are looked at no more often than this, seconds: a system call in every
 #: round would cost short rounds (two threads that hand a turn to and fro) more than all the rest.
@@ -248,8 +250,8 @@ class Hub:
         self.shuffle: Random | None = None
         #: Called on an exception that nobody asked for, with the task and the exception.
         self.on_unhandled: Callable[[Any, BaseException], object] | None = None
-        #: Tells whether somebody outside (a signal, another thread) may still wake this hub, and
-        #: who waits for what if not. Set by the floor that knows.
+        #: Tells whether somebody outside may still wake this hub: None if a signal may, "" if another thread
+        #: may, which can end; else who waits for what. Set by the floor that knows.
         self.on_stuck: Callable[[Hub], str | None] | None = None
         self.thread = _original.get_ident()
         self.process = os.getpid()
@@ -557,8 +559,8 @@ class Hub:
                     continue
                 elif deadlines.heap and (wanted := deadlines.earliest_wanted()) != INFINITY:
                     timeout = min(max(0, wanted - self.clock()), LONGEST_POLL)
-                elif not self._may_be_woken():
-                    continue
+                else:
+                    timeout = self._patience()
                 self.asleep = True
                 # Invariant: whoever finds it not asleep, a signal's handler too, has put something in before this.
                 events = poll(0 if inbox or ready else timeout)
@@ -638,18 +640,18 @@ class Hub:
             )
         return self._witness is not None
 
-    def _may_be_woken(self) -> bool:
-        """Nothing is ready and no deadline is near: is there anybody left who could change that?
+    def _patience(self) -> float | None:
+        """Nothing is ready and no deadline is near: how long to wait for who could change that, None for ever.
 
-        If not, main gets `Deadlock`.
+        If nobody can, main gets `Deadlock`.
         """
-        if self._is_watched() or self.external:
-            return True
-        report = None if self.on_stuck is None else self.on_stuck(self)
-        if report is None or self.inbox:
-            return True
-        self.throw(self.main, Deadlock(report))
-        return False
+        if self._is_watched() or self.external or self.on_stuck is None:
+            return None
+        report = self.on_stuck(self)
+        if report and not self.inbox:
+            self.throw(self.main, Deadlock(report))
+        # A test's clock would run away while the thread works.
+        return None if report is None or self.clock is not _original.monotonic else LOOK_AGAIN
 
     def _loop_failed(self, error: BaseException) -> None:
         """An exception came up on the hub itself. Nothing is lost: the loop begins its next round."""
