@@ -64,6 +64,29 @@ def test_faulthandler_shows_threads_that_are_greenlets() -> None:
     assert "in dumper" in running and "graftlet" not in out
 
 
+def test_faulthandler_names_the_methods_that_have_a_stand_in() -> None:
+    out = run_ok(
+        START
+        + """
+    import queue
+    event, items, condition = threading.Event(), queue.Queue(), threading.Condition()
+
+    def in_condition():
+        with condition:
+            condition.wait()
+
+    for wait in (event.wait, items.get, in_condition):
+        threading.Thread(target=wait, daemon=True).start()
+    time.sleep(0.01)
+    faulthandler.dump_traceback(1)
+    """
+    )
+    innermost = [stack.splitlines()[1] for stack in out.split("Thread 0x")[1:]]
+    named = sorted((line.split('"')[1].rpartition("/")[2], line.split()[-1]) for line in innermost)
+    assert named == [("queue.py", "get"), ("threading.py", "wait"), ("threading.py", "wait")]
+    assert "in in_condition" in out
+
+
 def test_faulthandler_shows_main_where_it_waits_after_a_timeout() -> None:
     out = run_ok(
         START

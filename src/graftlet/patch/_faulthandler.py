@@ -2,7 +2,8 @@
 
 Rule: its C code knows native threads, and of the one that all greenlets share it shows whatever runs there,
 be it the hub. So what is asked for from Python is answered here: the stack of each parked greenlet and of
-each native thread, as far as it is the program's own. After a time-out a native thread writes that; should it not get to
+each native thread, as far as it is the program's own; where graftlet has put a method in the place of one in
+Python, that one is named, by the line where it begins. After a time-out a native thread writes that; should it not get to
 run, because C code holds the GIL, C's own watchdog writes what it sees a second later.
 
 What a fatal error or a signal prints (``enable``, ``register``) is C's alone: nothing else works then.
@@ -13,7 +14,7 @@ import os
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
-from types import FrameType
+from types import CodeType, FrameType, FunctionType
 from typing import Any, Final
 
 from graftlet.core import _original, _signals
@@ -21,6 +22,7 @@ from graftlet.core._current import blocking_hub, hub_or_none
 from graftlet.core._deadlock import own_threads
 from graftlet.core._hub import Hub
 from graftlet.io._builtin import Functions
+from graftlet.patch._applied import every_change
 
 #: So many stacks at most, and so many frames of each (as C has it, Python/traceback.c).
 _MOST_STACKS: Final = 100
@@ -162,16 +164,31 @@ def _text(head: str, frame: FrameType) -> bytes:
     """One stack, in C's format; nothing if all of it is graftlet's own."""
     lines: list[str] = []
     here: FrameType | None = frame
+    replaced = _replaced()
     while here is not None and len(lines) < _MOST_FRAMES:
-        if not str(here.f_globals.get("__name__")).startswith("graftlet."):
-            code = here.f_code
+        code: CodeType | None = here.f_code
+        line = here.f_lineno
+        if str(here.f_globals.get("__name__")).startswith("graftlet."):
+            code = replaced.get(here.f_code)
+            line = 0 if code is None else code.co_firstlineno
+        if code is not None:
             file, function = _shortened(code.co_filename), _shortened(code.co_name)
-            lines.append(f'  File "{file}", line {here.f_lineno} in {function}\n')
+            lines.append(f'  File "{file}", line {line} in {function}\n')
         here = here.f_back
     if not lines:
         return b""
     text = "".join([head, " (most recent call first):\n", *lines])
     return text.encode("ascii", "backslashreplace")
+
+
+def _replaced() -> dict[CodeType, CodeType]:
+    """The code of functions in Python that stand in for others in Python, and those others'."""
+    found = {}
+    for each in every_change():
+        here, before = each.change.replacement, each.before
+        if isinstance(here, FunctionType) and isinstance(before, FunctionType):
+            found[here.__code__] = before.__code__
+    return found
 
 
 def _shortened(text: str) -> str:
