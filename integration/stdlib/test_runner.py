@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from integration.stdlib.conformance import expected, verdict
+from integration.stdlib.conformance import expected, recorded, report, verdict
+from integration.stdlib.conformance.cli import EXPECTED, RECORDED, REPORT
 from integration.stdlib.conformance.job import Job
 from integration.stdlib.conformance.pool import Worker
 from integration.stdlib.conformance.records import Outcome, Run
@@ -222,5 +223,33 @@ def test_only_so_much_may_be_called_impossible() -> None:
         expected.parse({"expected": many}, "x")
 
 
-def test_the_list_of_exceptions_can_be_read() -> None:
-    expected.load(HERE / "expected.toml")
+def test_verdicts_are_kept_file_by_file_for_one_release(tmp_path: Path) -> None:
+    def note(version: str, file: str, **tests: str) -> None:
+        plain = [run_of(a="ok", b="ok")] * 2
+        judged = verdict.compare(file, plain, run_of(**tests))
+        known = recorded.Recorded("3.13", version, files=["f", "g", "h"], absent=["i"])
+        known.add(
+            tmp_path, "graftlet", file, recorded.verdict_of(judged, plain[0], "graftlet 1", True)
+        )
+
+    note("3.13.1", "g", a="ok", b="ok")
+    note("3.13.1", "f", a="ok", b="hang")
+    (found,) = recorded.read_all(tmp_path)
+    kept = found.under("graftlet")
+    assert {file: (each.passed, each.all_failures) for file, each in kept.items()} == {
+        "f": (1, {"b": "hang"}),
+        "g": (2, {}),
+    }
+    assert list(kept) == ["f", "g"], "in the order of the files"
+    page = report.write([found], [])
+    assert "| 3.13.1 | graftlet 1 | 2 of 3 | 4 | 4 | 3 | 75.0 % | 0 | 0 |" in page
+    assert "- `f`: `b` (hang)" in page
+    assert "Not run: `h`." in page
+    note("3.13.2", "g", a="ok", b="ok")
+    (found,) = recorded.read_all(tmp_path)
+    assert (found.version, list(found.under("graftlet"))) == ("3.13.2", ["g"])
+
+
+def test_the_page_is_current() -> None:
+    page = report.write(recorded.read_all(RECORDED), expected.load(EXPECTED))
+    assert REPORT.read_text() == page, "make it: python integration/stdlib/run.py --report"

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from integration.stdlib.conformance import expected, files, records, report, verdict
+from integration.stdlib.conformance import expected, files, recorded, records, report, verdict
 from integration.stdlib.conformance.job import Job
 from integration.stdlib.conformance.pool import Pool, PoolError, Worker
 from integration.stdlib.conformance.records import OK, Run, Store
@@ -27,6 +27,7 @@ HERE: Final = Path(__file__).resolve().parent.parent
 DRIVER: Final = HERE / "driver.py"
 PROVE: Final = HERE / "prove.py"
 EXPECTED: Final = HERE / "expected.toml"
+RECORDED: Final = HERE / "results"
 REPORT: Final = HERE.parent.parent / "docs" / "conformance.md"
 
 FAILED: Final = 1
@@ -42,6 +43,8 @@ def main(script: Path, arguments: Sequence[str] | None = None) -> int:
             return _report(options)
         if options.quick and options.under == "plain":
             raise PoolError("--quick is about plain Python's answer: it goes with --under graftlet")
+        if options.record and (options.quick or options.under == "plain" or options.test):
+            raise PoolError("--record is for verdicts on whole files, judged by plain Python twice")
         return Session(script, options).run()
     except (TargetError, PoolError, expected.ExpectedError) as problem:
         print(f"run.py: {problem}", file=sys.stderr)
@@ -85,12 +88,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--unconfined", action="store_true", help="go on though packets can leave the machine")
     add("--list", action="store_true", help="say which files would be run")
     add("--details", action="store_true", help="print the traceback of each failure")
+    add("--record", action="store_true", help="keep the verdicts for docs/conformance.md")
     add(
         "--report",
         nargs="?",
         const=str(REPORT),
         metavar="FILE",
-        help="run nothing: write docs/conformance.md from the stored results",
+        help="run nothing: write docs/conformance.md from the verdicts that were kept",
     )
     add(
         "--results",
@@ -103,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _report(options: argparse.Namespace) -> int:
-    text = report.write(records.interpreters(options.results), expected.load(EXPECTED))
+    text = report.write(recorded.read_all(RECORDED), expected.load(EXPECTED))
     Path(options.report).write_text(text, encoding="utf-8")
     print(f"wrote {options.report}")
     return 0
@@ -174,17 +178,18 @@ class Session:
 
     def _store(self, pool: Pool) -> Store:
         key = self.target.key(pool.how_confined, os.getuid() == 0, files.RESOURCES)
-        store = Store(self.options.results, key)
+        return Store(self.options.results, key)
+
+    def _record(self, judged: verdict.Comparison, plain: Run, runtime: str, proven: bool) -> None:
         complete, absent = files.expand(files.FILES, self.target.test_directory)
-        store.set_about(
-            {
-                **self.target.about,
-                "confined": pool.how_confined,
-                "files": complete,
-                "absent": [each for each in absent if each not in files.COME_AND_GO],
-            }
+        known = recorded.Recorded(
+            minor=self.target.minor,
+            version=self.target.about["version"],
+            files=complete,
+            absent=[each for each in absent if each not in files.COME_AND_GO],
         )
-        return store
+        summary = recorded.verdict_of(judged, plain, runtime, proven)
+        known.add(RECORDED, self.under, judged.file, summary)
 
     def _job(self, pool: Pool, file: str) -> Job:
         return Job(
@@ -243,6 +248,8 @@ class Session:
             if run is not None and not self.options.quick:
                 data = {"run": run.to_json(), "runtime": summary.runtime, "proven": proven}
                 store.save(self.under, file, data)
+            if self.options.record:
+                self._record(comparison, plain[0], summary.runtime, proven)
             entries = expected.for_file(self.entries, file, self.target.minor)
             judgement = verdict.judge(comparison, entries if summary.judged else [])
             todo.remove(file)

@@ -81,12 +81,6 @@ class Store:
     def forget(self, under: str, file: str) -> None:
         self._path(under, file).unlink(missing_ok=True)
 
-    def about(self) -> dict[str, Any] | None:
-        return self.load("", "interpreter")
-
-    def set_about(self, data: dict[str, Any]) -> None:
-        self.save("", "interpreter", data)
-
 
 def write_json(path: Path, data: Any) -> None:
     """Write whole or not at all: two runs may share the directory."""
@@ -100,11 +94,3 @@ def default_root() -> Path:
     """The user's cache directory, as the XDG Base Directory Specification names it."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "graftlet-conformance"
-
-
-def interpreters(root: Path) -> list[Store]:
-    """All interpreters that results are stored for."""
-    top = root / f"v{FORMAT}"
-    if not top.is_dir():
-        return []
-    return [Store(root, each.name) for each in sorted(top.iterdir()) if each.is_dir()]
