@@ -7,13 +7,16 @@ wherever there is one: a reference that the sweep can't reach then still exclude
 import gc
 import sys
 import weakref
+from collections import Counter
 from collections.abc import Callable
 from types import BuiltinMethodType
 from typing import Any, Final
 
 from graftlet.core import _original
 from graftlet.io._select import Poll, epoll
+from graftlet.patch._applied import every_change
 from graftlet.patch._kept import is_kept, is_native_name, natives
+from graftlet.patch._referrers import holders_of
 from graftlet.patch._report import Place
 from graftlet.patch._sentinel import NativeSentinelLock, sentinels
 from graftlet.patch._sweep import is_ours_name, is_ours_or_namespace
@@ -25,10 +28,14 @@ from graftlet.sync._old_local import adopt_subclasses, give_back_subclasses
 Pairs = dict[int, tuple[Any, Any]]
 
 
-def existing(groups: list[str]) -> tuple[Pairs, list[Place]]:
+def existing(groups: list[str], olds: Pairs) -> tuple[Pairs, list[Place], list[Any]]:
     """Pairs of every convertible object that exists and its cooperative successor.
 
-    And those that have none: an RLock that another native thread holds.
+    Args:
+        olds: what else is about to be swept.
+
+    Returns: the pairs; what has no successor, such as an RLock that another native thread holds; and who
+        refers to any of all that, for the sweep.
     """
     kinds: dict[type, Any] = {}
     if "threading" in groups:
@@ -50,26 +57,47 @@ def existing(groups: list[str]) -> tuple[Pairs, list[Place]]:
         from graftlet.io._semaphores import SemLock
 
         kinds[_original.SemLock] = SemLock.of
+    hidden = [_NoInstances, *(kind for kind in kinds if kind in (_original.epoll, _Poll))]
+    references = list(map(sys.getrefcount, hidden))
+    sought = {*kinds, BuiltinMethodType}
+    if "files" in groups:
+        from graftlet.patch import _existing_files
+
+        sought.update(_existing_files.KINDS)
     objects = gc.get_objects()
-    found = [each for each in objects if type(each) in kinds]
+    some = [each for each in objects if type(each) in sought]
+    found = [each for each in some if type(each) in kinds]
     if _original.SemLock in kinds:
         from graftlet.patch._multiprocessing import untracked_semaphores
 
         found += untracked_semaphores(objects)
-    if "select" in groups:
-        found += _untracked(objects, [kind for kind in kinds if kind in (_original.epoll, _Poll)])
-    ours = _held_by_graftlet(found)
-    if natives:
-        ours |= _of_islands(objects)
-    pairs: Pairs = _socket_methods(objects) if "socket" in groups else {}
+    islands = _of_islands(objects) if natives else set()
+    pairs: Pairs = _socket_methods(some) if "socket" in groups else {}
     left = []
     if "files" in groups:
-        from graftlet.patch._existing_files import make_cooperative
-
-        raw_files, busy_files = make_cooperative(objects)
+        raw_files, busy_files = _existing_files.make_cooperative(some)
         pairs.update(raw_files)
         left += [Place("another native thread, or a full pipe,", each) for each in busy_files]
-    del objects
+    del objects, some
+    hidden = [_NoInstances, *(kind for kind in kinds if kind in (_original.epoll, _Poll))]
+
+    swept = (*olds.values(), *pairs.values())
+    own = [*swept, swept, found, hidden, kinds, sought]
+
+    def asked() -> list[Any]:
+        """Who refers to all that. The question takes as long as all the rest."""
+        return holders_of([*(old for old, _ in swept), *found, *hidden], own)
+
+    holders = asked()
+    # Mostly the collector knows all who refer to these types, and nobody need look for hidden instances.
+    known = Counter(
+        map(id, gc.get_referents(*holders, *every_change(), *olds.values(), hidden, kinds))
+    )
+    unknown = [count - known[id(kind)] for count, kind in zip(references, hidden, strict=True)]
+    if max(unknown) > unknown[0]:
+        found += _untracked(gc.get_objects(), hidden)
+        holders = asked()
+    ours = islands | _held_by_graftlet(holders)
     ends = sentinels() if "threading" in groups else set()
     for each in found:
         if id(each) in ours or is_kept(each):
@@ -79,7 +107,7 @@ def existing(groups: list[str]) -> tuple[Pairs, list[Place]]:
             left.append(Place("another native thread", each))
         else:
             pairs[id(each)] = (each, successor)
-    return pairs, left
+    return pairs, left, holders
 
 
 class Remembered:
@@ -122,29 +150,15 @@ def back(converted: list[Remembered]) -> Pairs:
 
 
 def _untracked(objects: list[Any], kinds: list[type]) -> list[Any]:
-    """The instances of ``kinds``, which the garbage collector does not know but by what refers to them.
-
-    That takes long, and mostly there are none: each would refer to its type.
-    """
-    if not _have_hidden_references([_NoInstances, *kinds]):
-        return []
+    """The instances of ``kinds``, which the garbage collector does not know but by what refers to them."""
     wanted = set(kinds)
     return list(
         {id(each): each for each in gc.get_referents(*objects) if type(each) in wanted}.values()
     )
 
 
-def _have_hidden_references(kinds: list[type]) -> bool:
-    """Whether more refers to any of ``kinds`` than the garbage collector knows; the first is the measure."""
-    known = gc.get_referents(*gc.get_referrers(*kinds))
-    counts = [sum(each is kind for each in known) for kind in kinds]
-    del known
-    hidden = [sys.getrefcount(kind) - count for kind, count in zip(kinds, counts, strict=True)]
-    return max(hidden) > hidden[0]
-
-
 class _NoInstances:
-    """There is none."""
+    """There is none, so it tells how many of a type's references nobody knows anyway."""
 
 
 _Poll: Final = None if _original.poll is None else type(_original.poll())
@@ -163,10 +177,10 @@ def _socket_methods(objects: list[Any]) -> Pairs:
     return pairs
 
 
-def _held_by_graftlet(found: list[Any]) -> set[int]:
+def _held_by_graftlet(holders: list[Any]) -> set[int]:
     """Ids of the objects that graftlet itself refers to: these stay native."""
     ours: set[int] = set()
-    for holder in gc.get_referrers(*found):
+    for holder in holders:
         if is_ours_or_namespace(holder):
             ours.update(map(id, gc.get_referents(holder)))
     return ours

@@ -122,10 +122,11 @@ def patch(*names: str) -> Report:
                 if change.sweep:
                     mapping[id(applied.before)] = (applied.before, change.replacement)
                 report.replaced.append(str(change))
-        objects, left = _convert.existing(new)
+        objects, left, holders = _convert.existing(new, mapping)
         report.converted = [_convert.describe(old) for old, _ in objects.values()]
         _state.converted += _convert.remembered(objects)
-        report.rebound, report.unreached = rebind({**mapping, **objects}, _state.log)
+        everything = {**mapping, **objects}
+        report.rebound, report.unreached = rebind(everything, _state.log, holders)
         report.unreached += left
         for name in new:
             _settle(name, True)

@@ -26,6 +26,9 @@ from graftlet.io._os import is_ready, may_wait
 #: A thread that holds a file's lock for so long (seconds) waits for something.
 BUSY: Final = 0.1
 
+#: What `make_cooperative` looks for.
+KINDS: Final = (CFileIO, *COOPERATIVE, TextIOWrapper)
+
 _changed: Final[list[Callable[[], Any]]] = []
 
 

@@ -20,10 +20,13 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
+from graftlet.core import _original
 from graftlet.core._deadlines import INFINITY
 from graftlet.core._waitqueue import Turn, deadline_after
 from graftlet.sync._condition import raise_first
 from graftlet.sync._lock import ThreadLock, ThreadRLock
+
+_get_ident: Final = _original.get_ident
 
 #: Locks that raise, when they are acquired, only what is thrown at the greenlet.
 OURS: Final = (ThreadLock, ThreadRLock)
@@ -174,10 +177,13 @@ def wake_next(waiters: Any) -> bool:
             first = waiters[0]
         except IndexError:
             return False  # another thread was faster
-        if first.__class__ is QueueWaiter and first.is_here():
-            if not first.notified:
-                first.notify()
-            return False
+        if first.__class__ is QueueWaiter:
+            hub = first._hub
+            # `Turn.is_here`, unrolled (benchmarks, contended)
+            if hub is not None and hub.thread == _get_ident() and not hub.forked:
+                if not first.notified:
+                    first.notify()
+                return False
         notify_first(waiters)
         return True
     return False
@@ -202,7 +208,10 @@ def _wait_in(queue: Any, waiters: Any, mutex: Any, deadline: float) -> bool:
     if not mutex._native.acquire(False):
         _take_again(mutex.acquire, (), thrown)
     # Invariant: `notified` changes only while the mutex is held.
-    _removed(waiters, waiter)  # unless ``Condition.notify`` has done so
+    if waiters and waiters[0] is waiter:
+        waiters.popleft()
+    else:
+        _removed(waiters, waiter)  # unless ``Condition.notify`` has done so
     if thrown:
         if waiter.notified:
             wake_next(waiters)
@@ -212,12 +221,12 @@ def _wait_in(queue: Any, waiters: Any, mutex: Any, deadline: float) -> bool:
 
 def _release(mutex: Any) -> None:
     """`ThreadLock.release`, for who knows that it is one."""
-    if mutex._late is not None:
+    if mutex._turns:
         mutex._free()
     else:
         mutex._native.release()
-        if mutex._waiters is not None:
-            mutex._waiters.wake_one()
+        if mutex._turns:
+            mutex._look()
 
 
 #: Whether a queue has an attribute ``is_shutdown``.
@@ -251,8 +260,17 @@ def put_on(original: Any) -> Any:
                 if self.maxsize <= 0 or self._qsize() < self.maxsize:
                     self._put(item)
                     self.unfinished_tasks += 1
-                    if self.not_empty._waiters:
-                        wake_next(self.not_empty._waiters)
+                    if waiters := self.not_empty._waiters:
+                        # Nothing is to do if `wake_next` has done it (benchmarks, contended).
+                        first = waiters[0]
+                        if (
+                            first.__class__ is not QueueWaiter
+                            or not first.notified
+                            or (hub := first._hub) is None
+                            or hub.thread != _get_ident()
+                            or hub.forked
+                        ):
+                            wake_next(waiters)
                     if deadline is not None and self.not_full._waiters:
                         _wake_more(self.not_full._waiters, self.maxsize - self._qsize())
                     return
@@ -264,7 +282,13 @@ def put_on(original: Any) -> Any:
                     block = False
                     break
         finally:
-            _release(mutex)
+            # `_release`, unrolled (benchmarks, uncontended)
+            if mutex._turns:
+                mutex._free()
+            else:
+                mutex._native.release()
+                if mutex._turns:
+                    mutex._look()
         original(self, item, block, timeout)
 
     return put
@@ -285,8 +309,17 @@ def get_on(original: Any) -> Any:
             while True:
                 if self._qsize():
                     item = self._get()
-                    if self.not_full._waiters:
-                        wake_next(self.not_full._waiters)
+                    if waiters := self.not_full._waiters:
+                        # Nothing is to do if `wake_next` has done it (benchmarks, contended).
+                        first = waiters[0]
+                        if (
+                            first.__class__ is not QueueWaiter
+                            or not first.notified
+                            or (hub := first._hub) is None
+                            or hub.thread != _get_ident()
+                            or hub.forked
+                        ):
+                            wake_next(waiters)
                     if deadline is not None and self.not_empty._waiters:
                         _wake_more(self.not_empty._waiters, self._qsize())
                     return item
@@ -298,7 +331,13 @@ def get_on(original: Any) -> Any:
                     block = False
                     break
         finally:
-            _release(mutex)
+            # `_release`, unrolled (benchmarks, uncontended)
+            if mutex._turns:
+                mutex._free()
+            else:
+                mutex._native.release()
+                if mutex._turns:
+                    mutex._look()
         return original(self, block, timeout)
 
     return get

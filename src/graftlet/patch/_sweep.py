@@ -4,9 +4,9 @@ Rule: what holds a reference is asked of the garbage collector, which knows at C
 is changed, and what can't is reported, never passed over in silence. graftlet's own references (above
 all those of ``core/_original.py``) are left alone.
 
-The whole sweep is two passes over all containers, about 20 ms in a program with 1,000 modules loaded
-(``benchmarks/``): the first finds the containers, the second finds whose those are (a class's dict must
-be changed through the class, a tuple of defaults through its function).
+A sweep is two passes over all containers: the first finds those that refer to what is swept, the second finds
+whose they are (a class's dict must be changed through the class, a tuple of defaults through its function).
+Each pass takes some 15 ms with 1,000 modules loaded (``python -m benchmarks --only patch``).
 """
 
 import gc
@@ -31,6 +31,7 @@ from types import (
 from typing import Any, Final
 
 from graftlet.patch._kept import is_native_name
+from graftlet.patch._referrers import holders_of, referrers
 from graftlet.patch._report import Place
 from graftlet.patch._threads import StaysNative
 from graftlet.sync._local import ThreadLocal
@@ -82,13 +83,16 @@ class Undo:
 
 
 def rebind(
-    mapping: dict[int, tuple[Any, Any]], log: list[Undo] | None = None
+    mapping: dict[int, tuple[Any, Any]],
+    log: list[Undo] | None = None,
+    holders: list[Any] | None = None,
 ) -> tuple[list[Place], list[Place]]:
     """Put the second object of each pair wherever the first one is referred to.
 
     Args:
         mapping: by ``id`` of the old object: the old one and the new one.
         log: gets an entry for each change in a module, a class or a function's defaults.
+        holders: who refers to the old ones (and to others, perhaps), if that is known.
 
     Returns: the places that were changed, and those that could not be.
     """
@@ -97,7 +101,8 @@ def rebind(
     unreached: list[Place] = []
     while mapping:
         sweep = _Sweep(mapping, log)
-        sweep.run()
+        sweep.run(holders)
+        holders = None
         changed += sweep.changed
         unreached += sweep.unreached
         # ``Condition`` keeps ``lock.acquire``, a new object each time: those are references, too. So is
@@ -116,13 +121,13 @@ class _Sweep:
         #: the new ones.
         self.dependent: dict[int, tuple[Any, Any]] = {}
 
-    def run(self) -> None:
-        # A tuple, for a list would be copied into one that the search then finds.
-        olds = tuple(old for old, _ in self.mapping.values())
-        own = {id(olds), id(self.mapping), id(self), id(self.__dict__)}
-        own.update(id(pair) for pair in self.mapping.values())
-        holders = gc.get_referrers(*olds)
-        own.add(id(holders))
+    def run(self, holders: list[Any] | None) -> None:
+        pairs = tuple(self.mapping.values())
+        own = {id(pairs), id(self.mapping), id(self), id(self.__dict__), id(holders)}
+        own.update(map(id, pairs))
+        if holders is None:
+            holders = holders_of([old for old, _ in pairs], [pairs, *pairs])
+            own.add(id(holders))
         modules = {
             id(vars(module)): name
             for name, module in list(sys.modules.items())
@@ -133,20 +138,29 @@ class _Sweep:
         for holder in holders:
             if id(holder) in own or id(type(holder)) in self.mapping or is_ours(holder):
                 continue  # ... or an instance, which refers to its type
+            if not self._refers(holder):
+                continue  # it refers to something else that was asked for
             if type(holder) is dict:
                 name = modules.get(id(holder))
-                if name is None:
+                if name is not None:
+                    if not is_ours_name(name):
+                        self._in_dict(holder, name, lasts=True)
+                elif (kind := _class_of(holder)) is None:
                     indirect.append(holder)
-                elif not is_ours_name(name):
-                    self._in_dict(holder, name, lasts=True)
+                elif not is_ours(kind):
+                    self._in_class(kind)
             elif type(holder) is tuple:
-                indirect.append(holder)
+                if not _is_mro(holder):  # that goes with a class's bases
+                    indirect.append(holder)
             else:
                 self._in_object(holder)
         if indirect:
             self._in_indirect(indirect, own | {id(modules)})
 
     # -- One kind of holder each
+
+    def _refers(self, holder: Any) -> bool:
+        return any(id(each) in self.mapping for each in gc.get_referents(holder))
 
     def _new(self, value: Any) -> Any:
         pair = self.mapping.get(id(value))
@@ -168,7 +182,7 @@ class _Sweep:
         wanted = {id(holder) for holder in holders}
         asked = tuple(holders)
         own = {*own, id(asked)}
-        for owner in gc.get_referrers(*asked):
+        for owner in referrers(asked):
             if id(owner) in own or owner is owners:
                 continue
             for held in _held_by(owner):
@@ -297,6 +311,19 @@ class _Sweep:
             old = next((o for o, _ in self.mapping.values() if _refers(holder, o)), None)
             if old is not None and type(old) is not type(holder) and not _is_instance(holder, old):
                 self.unreached.append(Place(_describe(holder), value=old))
+
+
+def _class_of(namespace: dict[Any, Any]) -> type | None:
+    """The class whose namespace it is, if that is seen from it: not that of a subclass, mostly."""
+    member = namespace.get("__dict__")
+    if type(member) is not GetSetDescriptorType:
+        return None
+    kind = member.__objclass__
+    return kind if any(each is namespace for each in gc.get_referents(kind)) else None
+
+
+def _is_mro(holder: tuple[Any, ...]) -> bool:
+    return isinstance(holder[0], type) and holder[0].__mro__ is holder
 
 
 def _is_instance(holder: Any, old: Any) -> bool:
