@@ -164,14 +164,14 @@ def case_others_do_not_go_on_in_the_child() -> Any:
     seen: list[str] = []
 
     def work() -> None:
-        time.sleep(SHORT / 2)
+        time.sleep(20 * SHORT)  # the fork comes first, even on a busy machine
         seen.append("went on")
 
     other = Background(work)
     settle()
 
     def look() -> Any:
-        time.sleep(2 * SHORT)
+        time.sleep(22 * SHORT)
         return seen
 
     return [in_child(look), other.result(), seen]
