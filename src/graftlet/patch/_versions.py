@@ -7,6 +7,7 @@ import _thread
 import os
 import sys
 import warnings
+from collections import deque
 from collections.abc import Callable
 from functools import cache
 from typing import Any, Final
@@ -59,16 +60,28 @@ if sys.version_info >= (3, 13):
         """Nothing: ``threading`` itself forgets the stand-in of a thread that it did not start."""
 
 else:  # goes with 3.12
+    #: Threads that have ended and left a ``_DummyThread``, the last one last.
+    _left: Final[deque[tuple[int, Any]]] = deque()
+    #: So many of these stay.
+    _KEPT: Final = 16
 
     def forget_dummy(ident: int) -> None:
         """Forget the ``_DummyThread`` of a thread that ``threading`` did not start, and that has ended.
 
-        CPython leaves it until another native thread gets the same ident, which is soon.
+        CPython leaves it until another native thread gets the same ident, which is soon. So here it stays for a while.
         """
         threading = sys.modules.get("threading")
-        if threading is not None and type(threading._active.get(ident)) is threading._DummyThread:
+        if threading is None:
+            return
+        dummy = threading._active.get(ident)
+        if type(dummy) is not threading._DummyThread:
+            return
+        _left.append((ident, dummy))
+        while len(_left) > _KEPT:
+            ident, dummy = _left.popleft()
             with threading._active_limbo_lock:
-                threading._active.pop(ident, None)
+                if threading._active.get(ident) is dummy:
+                    del threading._active[ident]
 
 
 def native_name(name: str) -> str:
