@@ -57,5 +57,6 @@ def referrers(wanted: tuple[Any, ...]) -> list[Any]:
 
 def _namespaces() -> list[dict[str, Any]]:
     """Those of all modules, each once: a module may have several names."""
-    modules = [each for each in list(sys.modules.values()) if isinstance(each, ModuleType)]
-    return list({id(vars(each)): vars(each) for each in modules}.values())
+    modules: list[Any] = list(sys.modules.values())  # anything may lie in there
+    spaces = [vars(each) for each in modules if isinstance(each, ModuleType)]
+    return list({id(space): space for space in spaces}.values())
