@@ -1,15 +1,19 @@
 """`Lock` and `RLock`, for greenlets and native threads alike.
 
-Rule: a lock is a native lock first. ``acquire`` tries the C lock, and only if that fails it enters the
-wait queue, *tries again*, and parks. ``release`` releases the C lock and then wakes one waiter, who
-tries again. A waiter that comes too late is given the lock by the next release (the C lock stays locked
-for it); if it is killed in the same instant it gives the lock on. An acquire that was asked not to block never switches: finalizers rely on it.
+Rule: a lock is a native lock first. ``acquire`` tries the C lock, and only if that fails it enters the wait
+queue, *tries again*, and parks. ``release`` releases the C lock and then looks for waiters. Whoever runs may take
+the lock again before them, for a lock that changes hands with every release costs two switches each time; but
+only so often, then the one who waits first is given the lock by the next release (the C lock stays locked for
+it). One that is killed in the same instant gives it on. An acquire that was asked not to block never switches:
+finalizers rely on it.
 
 The methods, their arguments and their errors are those of ``_thread.lock`` and ``_thread.RLock``
 (Modules/_threadmodule.c), for these classes take their place.
 """
 
 import sys
+from collections import OrderedDict
+from os import getpid as _process
 from types import TracebackType
 from typing import Any, Final, NoReturn
 
@@ -19,8 +23,8 @@ from graftlet.core import _original
 from graftlet.core._current import blocking_hub, per_thread
 from graftlet.core._deadlines import INFINITY
 from graftlet.core._fork import free_in_children
-from graftlet.core._hub import Task
-from graftlet.core._waitqueue import Turn, WaitQueue, deadline_after
+from graftlet.core._hub import Hub, Task
+from graftlet.core._waitqueue import Turn, deadline_after
 
 _allocate_lock: Final = _original.allocate_lock
 _making: Final = free_in_children(_allocate_lock())
@@ -31,83 +35,158 @@ def _check(blocking: bool, timeout: float) -> None:
     _allocate_lock().acquire(blocking, timeout)
 
 
+class _Turn(Turn):
+    """One wait for a lock."""
+
+    __slots__ = ("process",)
+
+    #: The process in which it waits: the child of a fork finds the turns of its parent.
+    process: int
+
+
 class _Waitable:
-    """A native lock and the queue of those who wait for it."""
+    """A native lock and the queue of those who wait for it.
 
-    __slots__ = ("__weakref__", "_credit", "_late", "_native", "_waiters")
+    Who waits is in the queue until it has the lock, and taking its turn out *is* the hand-over: only who has the
+    native lock may do that, and leaves it locked.
+    """
 
-    #: So many acquires in a row wait for a hand-over when one has been too late. More would make a convoy of
-    #: threads that never wait while they hold the lock: each would get it for one turn only, at the price
-    #: of a switch. Fewer cost those who do wait a second switch each (benchmarks, contended).
-    _CREDIT: Final = 32
+    __slots__ = ("__weakref__", "_native", "_overtaken", "_passing_in", "_turns")
+
+    #: So often may others take the lock before the one who waits first. Each hand-over to one who has to be woken
+    #: costs two switches, and makes all others wait (benchmarks, contended).
+    _PATIENCE: Final = 12
 
     def __init__(self) -> None:
         self._native = _allocate_lock()
-        self._waiters: WaitQueue | None = None  # most locks are never contended
-        #: Those who were woken and found the lock taken again: the next release hands it to them.
-        self._late: WaitQueue | None = None
-        #: How many more of those who come wait for a hand-over at once.
-        self._credit = 0
+        self._turns: OrderedDict[_Turn, None] | None = None  # most locks are never contended
+        #: How often that has happened to those who wait.
+        self._overtaken = 0
+        #: The hub that will soon call `_pass_on`.
+        self._passing_in: Hub | None = None
 
     def _wait(self, timeout: float) -> bool:
         """Acquire the native lock, parking as often as need be; False after ``timeout`` seconds."""
         if timeout == 0:
             return False
         deadline = INFINITY if timeout == -1 else deadline_after(timeout)
-        if self._credit > 0:
-            self._credit -= 1
-            return self._wait_for_hand_over(Turn(self), deadline)
-        native = self._native
-        waiters = self._waiters
-        if waiters is None:
+        turns = self._turns
+        if turns is None:
             with _making:  # two threads may come here at once: one queue wins
-                waiters = self._waiters
-                if waiters is None:
-                    waiters = self._waiters = WaitQueue()
-        turn = waiters.enter(self)
-        served = False
+                turns = self._turns
+                if turns is None:
+                    turns = self._turns = OrderedDict()
+        native = self._native
+        turn = _Turn(self)
+        if turn._hub is None:
+            turn.process = _process()
+        turns[turn] = None
         try:
-            while not (served := native.acquire(False)):
-                if not turn.park(deadline):
-                    break
-                if not (served := native.acquire(False)):
-                    self._credit = self._CREDIT
-                    served = self._wait_for_hand_over(turn, deadline)
-                break
-        finally:
-            waiters.leave(turn, served)
+            # A ``locked`` that is true costs a tenth of an ``acquire`` that fails.
+            while not (served := not native.locked() and native.acquire(False)) and turn.park(
+                deadline
+            ):
+                # Invariant: reset before the look at the queue, for who hands over takes the turn out first.
+                turn.notified = False
+                if turn not in turns:
+                    return True
+                self._overtaken += 1  # woken, and too late
+        except BaseException:
+            if _removed(turns, turn):
+                self._look()
+            else:
+                self._free()  # handed over to one who was killed in the same instant
+            raise
+        if not _removed(turns, turn):
+            return True
+        if not served:
+            self._look()
         return served
 
-    def _wait_for_hand_over(self, turn: Turn, deadline: float) -> bool:
-        """Woken once, and too late: wait to be given the lock itself.
-
-        Otherwise a greenlet that releases a lock and takes it again before it yields would starve all
-        others. Who hands over leaves the native lock locked, and takes the turn out of the queue.
-        """
-        late = self._late
-        if late is None:
-            with _making:
-                late = self._late
-                if late is None:
-                    late = self._late = WaitQueue()
-        late.enter_with(turn)
-        try:
-            served = self._native.acquire(False) or turn.park(deadline)
-        except BaseException:
-            if late.leave(turn, served=True):
-                self._free()  # given to one who was killed in the same instant
-            raise
-        return late.leave(turn, served=True) or served
+    def _look(self) -> None:
+        """Nobody who waits may overlook that the lock is free."""
+        if self._turns and self._native.acquire(False):
+            self._free()
 
     def _free(self) -> None:
-        """Hand the lock over, or free it and wake one who waits."""
-        late = self._late
-        if late is not None and late._turns and late.wake_one():
+        """Hand the lock, which is held, over; or free it and have the first who waits take it.
+
+        A greenlet of this hub is not woken for that, it would often come too late: whoever runs now may take the
+        lock again before anybody else runs. The hub looks when that is over.
+        """
+        if self._overtaken >= self._PATIENCE and self._native.locked() and self._hand_over():
             return
         self._native.release()
-        waiters = self._waiters
-        if waiters is not None and waiters._turns:
-            waiters.wake_one()
+        try:
+            hub = per_thread.hub
+        except AttributeError:
+            hub = None
+        turns = self._turns
+        while turns and (hub is None or self._passing_in is not hub):
+            try:
+                for turn in turns:
+                    if turn._hub is hub and hub is not None:
+                        self._passing_in = hub
+                        hub.inbox.append(
+                            self._pass_on
+                        )  # `Hub.post`, unrolled (benchmarks, contended)
+                        if hub.asleep:
+                            hub.poller.wake()
+                        return
+                    if _is_gone(turn):
+                        turns.pop(turn, None)
+                        break
+                    if not turn.notified:
+                        turn.notify()
+                        return
+                else:
+                    return
+            except RuntimeError:
+                pass  # another thread has changed the queue in between
+
+    def _hand_over(self) -> bool:
+        """Give the lock, which is held, to the first who waits; False if there is none."""
+        turns = self._turns
+        while turns:
+            try:
+                turn = next(iter(turns))
+                del turns[turn]
+            except (StopIteration, KeyError, RuntimeError):
+                continue  # another thread was faster
+            if not _is_gone(turn):
+                self._overtaken = 0
+                turn.notify()
+                return True
+        return False
+
+    def _pass_on(self) -> None:
+        """On the hub: hand the lock over to a greenlet that waits here, unless somebody has taken it again."""
+        hub = per_thread.hub
+        if self._passing_in is hub:
+            self._passing_in = None
+        turns = self._turns
+        if not turns:
+            return
+        # Invariant: whoever has the lock instead looks for waiters after it has freed it.
+        if self._native.locked() or not self._native.acquire(False):
+            self._overtaken += 1
+            return
+        try:
+            first = turn = next(iter(turns))
+            if turn._hub is not hub:
+                turn = next(turn for turn in turns if turn._hub is hub)
+            del turns[turn]
+        except (StopIteration, KeyError, RuntimeError):
+            # Nobody waits here, or another thread has changed the queue in between.
+            self._free()
+            return
+        self._overtaken = 0 if turn is first else self._overtaken + 1
+        turn.notified = True
+        task = turn._task
+        if task.waiting is turn:
+            task.waiting = None
+            # In the place that it would have, had it been woken at once.
+            hub.ready.appendleft(task)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"cannot pickle {_type_name(type(self))!r} object")
@@ -129,8 +208,8 @@ class Lock(_Waitable):
     def __init__(self) -> None:
         # As in _Waitable, unrolled: locks are made by the thousand.
         self._native = _allocate_lock()
-        self._waiters = self._late = None
-        self._credit = 0
+        self._turns = self._passing_in = None
+        self._overtaken = 0
         #: The (raw) greenlet that took it last: for the deadlock report only.
         self._taker: Any = None
 
@@ -148,7 +227,7 @@ class Lock(_Waitable):
 
     def give_back(self, native: Any) -> bool:
         """Undo `of`; False if ``native`` can't have this one's state."""
-        return native is self._native and not self._waiters and not self._late
+        return native is self._native and not self._turns
 
     def __repr__(self) -> str:
         return f"<{self._state()} {_type_name(type(self))} object at {id(self):#x}>"
@@ -181,13 +260,12 @@ class Lock(_Waitable):
 
     def release(self) -> None:
         """Free the lock; whoever holds it (RuntimeError if nobody does)."""
-        if self._late is not None:  # it has been contended
+        if self._turns:
             self._free()
             return
         self._native.release()
-        waiters = self._waiters
-        if waiters is not None and waiters._turns:
-            waiters.wake_one()
+        if self._turns:  # another thread has come in between
+            self._look()
 
     def __enter__(self) -> bool:
         if self._native.acquire(False) or self._wait(-1):
@@ -204,13 +282,12 @@ class Lock(_Waitable):
         traceback: TracebackType | None = None,
     ) -> None:
         # `release`, unrolled (benchmarks, lock).
-        if self._late is not None:  # it has been contended
+        if self._turns:
             self._free()
             return
         self._native.release()
-        waiters = self._waiters
-        if waiters is not None and waiters._turns:
-            waiters.wake_one()
+        if self._turns:  # another thread has come in between
+            self._look()
 
     acquire_lock = acquire
     release_lock = release
@@ -219,8 +296,8 @@ class Lock(_Waitable):
     def _at_fork_reinit(self) -> None:
         """In the child of a fork: free, and nobody waits."""
         self._native = _allocate_lock()
-        self._waiters = self._late = None
-        self._credit = 0
+        self._turns = self._passing_in = None
+        self._overtaken = 0
 
 
 class RLock(_Waitable):
@@ -232,8 +309,8 @@ class RLock(_Waitable):
     def __init__(self, *_args: Any, **_kwargs: Any) -> None:
         # C's RLock takes any arguments and ignores them (a DeprecationWarning since 3.14).
         self._native = _allocate_lock()
-        self._waiters = self._late = None
-        self._credit = 0
+        self._turns = self._passing_in = None
+        self._overtaken = 0
         # Invariant: written only by who holds the native lock. A Task, or a native thread's ident.
         self._owner: Any = None
         self._count = 0
@@ -256,7 +333,7 @@ class RLock(_Waitable):
 
     def give_back(self, native: Any) -> bool:
         """Undo `of`; False if ``native`` can't have this one's state."""
-        if self._waiters or self._late or (self._count and not self._is_owned()):
+        if self._turns or (self._count and not self._is_owned()):
             return False
         for _ in range(self._count):
             native.acquire()
@@ -332,7 +409,12 @@ class RLock(_Waitable):
             return
         self._count = 0
         self._owner = None
-        self._free()
+        if self._turns:
+            self._free()
+            return
+        self._native.release()
+        if self._turns:  # another thread has come in between
+            self._look()
 
     def __exit__(
         self,
@@ -347,7 +429,12 @@ class RLock(_Waitable):
         if mine and self._count == 1:
             self._count = 0
             self._owner = None
-            self._free()
+            if self._turns:
+                self._free()
+                return
+            self._native.release()
+            if self._turns:
+                self._look()
         else:
             self.release()
 
@@ -376,10 +463,27 @@ class RLock(_Waitable):
     def _at_fork_reinit(self) -> None:
         """In the child of a fork: free, and nobody waits."""
         self._native = _allocate_lock()
-        self._waiters = self._late = None
-        self._credit = 0
+        self._turns = self._passing_in = None
+        self._overtaken = 0
         self._owner = None
         self._count = 0
+
+
+def _removed(turns: "OrderedDict[_Turn, None]", turn: _Turn) -> bool:
+    """Take the turn out of the queue; False if somebody else has done so."""
+    try:
+        del turns[turn]
+    except KeyError:
+        return False
+    return True
+
+
+def _is_gone(turn: _Turn) -> bool:
+    """Whether it stayed behind in the parent of a fork, or its hub's native thread has ended."""
+    hub = turn._hub
+    if hub is None:
+        return turn.process != _process()
+    return hub.closed or hub.process != _process()
 
 
 def _me() -> Any:
