@@ -177,6 +177,31 @@ def case_others_do_not_go_on_in_the_child() -> Any:
     return [in_child(look), other.result(), seen]
 
 
+def case_a_lock_that_others_wait_for() -> Any:
+    found = []
+    for make in (threading.Lock, threading.RLock):
+        lock: Any = make()
+        lock.acquire()
+
+        def take(lock: Any = lock) -> bool:
+            with lock:
+                return True
+
+        others = [Background(take) for _ in range(2)]
+        settle()
+
+        def in_the_child(lock: Any = lock, take: Any = take) -> Any:
+            mine = [Background(take) for _ in range(3)]
+            settle()
+            lock.release()
+            return [each.result() for each in mine]
+
+        found.append(in_child(in_the_child))
+        lock.release()
+        found.append([each.result() for each in others])
+    return found
+
+
 def case_nothing_is_unwound_in_the_child() -> Any:
     readable, writable = os.pipe()
 
