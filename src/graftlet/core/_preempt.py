@@ -120,6 +120,13 @@ class Preempter(_signals.OwnHandler):
             self._process = 0
             BEATS[self._way].stop()
 
+    def end(self) -> None:
+        """The interpreter is ending, and takes its handlers away: a signal on its way must not end the process."""
+        self.stop_timer()
+        for beat in BEATS:
+            if _signals.installed(beat.signal) is self:
+                _signals.install(beat.signal, _signal.SIG_IGN)
+
     def stop(self) -> None:
         """Give timer and signal back. Only from the main thread."""
         self.stop_timer()
@@ -156,4 +163,4 @@ def may_be_preempted(hub: Hub, task: Task, frame: FrameType | None) -> bool:
 preempter: Final = Preempter()
 # Py_FinalizeEx takes all handlers away, and the next signal would end the process. Registered now, it is called
 # late: after those callbacks of the program that may start threads.
-atexit.register(preempter.stop_timer)
+atexit.register(preempter.end)
