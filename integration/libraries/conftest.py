@@ -6,6 +6,7 @@ a greenlet) is that test's failure.
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Iterator
 
@@ -16,6 +17,13 @@ graftlet.patch_all()
 import pytest  # noqa: E402 -- patching comes first
 
 from integration.libraries.harness import living_greenlets, open_descriptors  # noqa: E402
+
+
+def pytest_collection_finish() -> None:
+    """Twenty libraries are loaded: a collection that went through all of them would hold everybody up for long."""
+    gc.collect()
+    gc.freeze()
+
 
 #: Seconds that what has been told to end may take for it.
 GRACE = 5

@@ -22,8 +22,8 @@ HEAD: Final = """\
 
 These libraries run unmodified. Each is tested as it comes from PyPI, against the real server, with many
 greenlets at once: the results are right, the waits overlap, nobody is held up, nothing is left behind. So it is
-with faults: connections that are killed, reset or fall silent, pools that are exhausted, time-outs
-of the library's own, greenlets that are killed in the middle of a query.
+with faults: connections that are killed, reset or fall silent, servers that are restarted, pools that are exhausted,
+time-outs of the library's own, greenlets that are killed in the middle of a query.
 
 Nearly everything written in Python is cooperative because the sockets and threads below it are. A library that
 waits inside its own C code needs an *adapter*. graftlet brings some; they are put in place when the

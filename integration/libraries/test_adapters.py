@@ -13,6 +13,7 @@ DRIVERS = {
     "psycopg2": ("psycopg2", "psycopg2.extensions.get_wait_callback()"),
     "psycopg": ("psycopg", "psycopg.waiting.wait.__module__"),
     "MySQLdb": ("mysqlclient", "MySQLdb.connections.Connection.query.__code__.co_filename"),
+    "OpenSSL": ("pyOpenSSL", "OpenSSL.SSL.Connection.recv.__code__.co_filename"),
     "sqlite3": ("sqlite3", "sqlite3.Connection.__mro__[1:]"),
 }
 
@@ -21,7 +22,11 @@ DRIVERS = {
 def test_before_and_after_patching(module: str) -> None:
     name, mark = DRIVERS[module]
     library(module, name)
-    more = {"psycopg2": "import psycopg2.extensions", "MySQLdb": "import MySQLdb.connections"}
+    more = {
+        "psycopg2": "import psycopg2.extensions",
+        "MySQLdb": "import MySQLdb.connections",
+        "OpenSSL": "import OpenSSL.SSL",
+    }
     load = f"import {module}\n{more.get(module, '')}"
     before = run_ok(f"import graftlet\n{load}\nprint({mark})\ngraftlet.patch_all()\nprint({mark})")
     plain, patched = before.splitlines()
@@ -72,7 +77,8 @@ def test_adapters_are_listed() -> None:
         """
     )
     assert out.splitlines() == [
-        f"{name} False True" for name in ("psycopg2", "psycopg", "mysqlclient", "sqlite3")
+        f"{name} False True"
+        for name in ("psycopg2", "psycopg", "mysqlclient", "pyOpenSSL", "sqlite3")
     ]
 
 

@@ -23,7 +23,7 @@ LIBRARIES = [
     ),
     Library(
         name="moto (server)",
-        package="moto[server]",
+        package="moto[s3]",
         tested="5.2.5",
         how="sockets",
         know="",
@@ -44,7 +44,8 @@ OPTIONS = {
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
-    library("moto.server", "moto[server]")
+    library("flask_cors", "flask-cors")
+    library("moto.server", "moto[s3]")
     port = free_port()
     directory: Path = tmp_path_factory.mktemp("moto")
     with running("-m", "moto.server", "-p", str(port), directory=directory, port=port):

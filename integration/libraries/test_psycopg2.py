@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import select
 import threading
@@ -19,6 +20,7 @@ from integration.libraries.harness import (
     eventually,
     killed_in,
     library,
+    no_stall,
     overlapping,
     together,
 )
@@ -30,14 +32,15 @@ LIBRARY = Library(
     how="adapter: its wait callback",
     know="A connection whose greenlet was killed or timed out in a query is closed by psycopg2. `connect_timeout` "
     "is heeded. Host names are looked up by libpq itself, which blocks: prefer an address or `hostaddr`. "
-    "`copy_from`, `copy_to`, `copy_expert` and large objects are refused by psycopg2 itself when there is a "
-    "wait callback: use psycopg 3 for `COPY`, or `patch_all(drivers=False)`.",
+    "`COPY` is carried out in a native thread, which reads and writes the program's file. Large objects are refused "
+    "by psycopg2 itself when there is a wait callback: `patch_all(drivers=False)`.",
     server="PostgreSQL 15",
 )
 
 psycopg2 = library("psycopg2", "psycopg2-binary")
 library("psycopg2.pool", "psycopg2-binary")
 library("psycopg2.extensions", "psycopg2-binary")
+library("psycopg2.sql", "psycopg2-binary")
 
 
 def connect(address: tuple[str, int] | None = None, **options: Any) -> Any:
@@ -126,9 +129,64 @@ def test_listen_and_notify(connection: Any) -> None:
     assert heard == ["0", "1", "2"]
 
 
-def test_copy_is_refused_by_psycopg2(connection: Any) -> None:
-    with connection.cursor() as cursor, pytest.raises(psycopg2.ProgrammingError, match="callback"):
-        cursor.copy_from(io.StringIO("1\n"), "pg_class")
+def test_copy(connection: Any) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute('create table graftlet_copy (a int, "B b" text)')
+
+    def copy(number: int) -> int:
+        rows = "".join(f"{number}|{'x' * 100}\n" for _ in range(5000))
+        out = io.StringIO()
+        with contextlib.closing(connect()) as mine, mine.cursor() as cursor:
+            cursor.copy_from(io.StringIO(rows), "graftlet_copy", sep="|", columns=("a", "B b"))
+            mine.commit()
+            query = psycopg2.sql.SQL(f"copy (select * from {{}} where a = {number}) to stdout")
+            cursor.copy_expert(query.format(psycopg2.sql.Identifier("graftlet_copy")), out)
+        assert out.getvalue() == rows.replace("|", "\t")
+        return int(cursor.rowcount)
+
+    try:
+        with no_stall():
+            assert together(5, copy) == [5000] * 5
+        with connection.cursor() as cursor:
+            out = io.StringIO()
+            cursor.copy_to(out, "graftlet_copy", null="", columns=["a"])
+            assert len(out.getvalue().splitlines()) == 25_000
+            with pytest.raises(TypeError, match="must have a"):
+                cursor.copy_from(object(), "graftlet_copy")
+            with pytest.raises(psycopg2.errors.UndefinedTable):
+                cursor.copy_from(io.StringIO("1\n"), "nowhere")
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("drop table graftlet_copy")
+
+
+class Endless(io.RawIOBase):
+    """A file that never ends, and takes its time."""
+
+    def read(self, size: int = -1) -> bytes:
+        time.sleep(0.02)
+        return b"1\n"
+
+
+def test_others_are_asked_while_a_copy_goes_on(connection: Any) -> None:
+    """psycopg2 waits natively when it finds no callback: nobody may see that it is away."""
+    mine, other = connect(), connect()
+
+    def copy() -> None:
+        with mine.cursor() as cursor:
+            cursor.execute("create temp table t (a int)")
+            cursor.copy_expert("copy t from stdin", Endless())
+
+    copying = graftlet.spawn(copy)
+    with overlapping(1):
+        for _ in range(5):
+            assert one(other, "select 7 from pg_sleep(0.2)") == 7
+    assert not copying.dead
+    copying.kill(block=True)
+    with pytest.raises(psycopg2.Error):
+        one(mine, "select 'right'")
+    mine.close()
+    other.close()
 
 
 def test_pool(connection: Any) -> None:

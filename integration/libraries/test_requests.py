@@ -34,8 +34,8 @@ def test_requests_overlap() -> None:
     with web_server() as server, requests.Session() as session:
         session.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=20))
         with overlapping(0.4):
-            answers = together(10, lambda number: session.get(f"{server.url}/sleep/0.4").text)
-        assert answers == ["0.4"] * 10
+            answers = together(10, lambda number: session.get(f"{server.url}/sleep/0.4").content)
+        assert answers == [b"0.4"] * 10
 
 
 def test_tls_and_streaming() -> None:

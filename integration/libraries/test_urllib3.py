@@ -24,8 +24,7 @@ LIBRARY = Library(
     package="urllib3",
     tested="2.8.0",
     how="sockets",
-    know="A connection whose greenlet was killed in a request does not go back to the pool. "
-    "`urllib3.contrib.pyopenssl` waits in C on sockets without a time-out, and holds up all others.",
+    know="A connection whose greenlet was killed in a request does not go back to the pool.",
     server="http.server",
 )
 

@@ -228,9 +228,10 @@ def test_verdicts_are_kept_file_by_file_for_one_release(tmp_path: Path) -> None:
         plain = [run_of(a="ok", b="ok")] * 2
         judged = verdict.compare(file, plain, run_of(**tests))
         known = recorded.Recorded("3.13", version, files=["f", "g", "h"], absent=["i"])
-        known.add(
-            tmp_path, "graftlet", file, recorded.verdict_of(judged, plain[0], "graftlet 1", True)
+        summary = recorded.verdict_of(
+            judged, plain[0], "graftlet 1", proven=True, quick=file == "f"
         )
+        known.add(tmp_path, "graftlet", file, summary)
 
     note("3.13.1", "g", a="ok", b="ok")
     note("3.13.1", "f", a="ok", b="hang")
@@ -243,6 +244,8 @@ def test_verdicts_are_kept_file_by_file_for_one_release(tmp_path: Path) -> None:
     assert list(kept) == ["f", "g"], "in the order of the files"
     page = report.write([found], [])
     assert "| 3.13.1 | graftlet 1 | 2 of 3 | 4 | 4 | 3 | 75.0 % | 0 | 0 |" in page
+    assert "| `f`\\* | 2 | 2 | 1 | 50.0 % |" in page
+    assert "| `g` | 2 | 2 | 2 | 100.0 % |" in page
     assert "- `f`: `b` (hang)" in page
     assert "Not run: `h`." in page
     note("3.13.2", "g", a="ok", b="ok")

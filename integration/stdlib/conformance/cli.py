@@ -43,8 +43,8 @@ def main(script: Path, arguments: Sequence[str] | None = None) -> int:
             return _report(options)
         if options.quick and options.under == "plain":
             raise PoolError("--quick is about plain Python's answer: it goes with --under graftlet")
-        if options.record and (options.quick or options.under == "plain" or options.test):
-            raise PoolError("--record is for verdicts on whole files, judged by plain Python twice")
+        if options.record and (options.under == "plain" or options.test):
+            raise PoolError("--record is for verdicts on whole files")
         return Session(script, options).run()
     except (TargetError, PoolError, expected.ExpectedError) as problem:
         print(f"run.py: {problem}", file=sys.stderr)
@@ -188,7 +188,9 @@ class Session:
             files=complete,
             absent=[each for each in absent if each not in files.COME_AND_GO],
         )
-        summary = recorded.verdict_of(judged, plain, runtime, proven)
+        summary = recorded.verdict_of(
+            judged, plain, runtime, proven=proven, quick=self.options.quick
+        )
         known.add(RECORDED, self.under, judged.file, summary)
 
     def _job(self, pool: Pool, file: str) -> Job:

@@ -31,6 +31,7 @@ class Verdict:
     extra: dict[str, str] = field(default_factory=dict)  # the same of fixtures, import and exit
     flaky: dict[str, str] = field(default_factory=dict)  # test -> "ok, then fail"
     skipped: str = ""  # why plain Python skips the whole file
+    quick: bool = False  # plain Python was asked only about what did not pass
 
     @property
     def passed(self) -> int:
@@ -41,7 +42,9 @@ class Verdict:
         return {**self.failures, **self.extra}
 
 
-def verdict_of(comparison: Comparison, plain: Run, runtime: str, proven: bool) -> Verdict:
+def verdict_of(
+    comparison: Comparison, plain: Run, runtime: str, *, proven: bool, quick: bool
+) -> Verdict:
     """The summary of a comparison."""
     return Verdict(
         runtime=runtime,
@@ -52,6 +55,7 @@ def verdict_of(comparison: Comparison, plain: Run, runtime: str, proven: bool) -
         extra={key: each.outcome for key, each in comparison.extra.items()},
         flaky=comparison.flaky,
         skipped=plain.skipped,
+        quick=quick,
     )
 
 

@@ -33,6 +33,12 @@ def _mysqlclient() -> list[Change]:
     return find()
 
 
+def _pyopenssl() -> list[Change]:
+    from graftlet.ext._pyopenssl import find
+
+    return find()
+
+
 def _sqlite3() -> list[Change]:
     from graftlet.ext._sqlite3 import find
 
@@ -58,6 +64,12 @@ KNOWN: Final = (
         ["MySQLdb.connections", "MySQLdb.cursors"],
         "the calls of each connection in a native thread",
         _mysqlclient,
+    ),
+    Adapter(
+        "pyOpenSSL",
+        ["OpenSSL.SSL"],
+        "its connections on blocking sockets: OpenSSL without blocking",
+        _pyopenssl,
     ),
     Adapter(
         "sqlite3",

@@ -8,10 +8,14 @@ an answer that was meant for somebody else.
 With a callback psycopg2 ignores ``connect_timeout``, so it is heeded here. And it refuses a second thread that
 uses a connection at the same time; without one it has it wait. So does what stands for ``connection`` and
 ``cursor``, C types that can't be changed in place: each method that talks to the server waits for its turn.
+
+With a callback it refuses ``COPY``, too. That is carried out in a native thread, and the callback is away for the
+moment in which psycopg2 looks whether there is one: a moment without any Python code, so nobody else sees it.
 """
 
+import contextlib
 import sys
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, Final
 
 from graftlet.core import _original
@@ -91,7 +95,7 @@ _CONNECTION: Final = (
     "__exit__ commit lobject reset rollback set_client_encoding set_isolation_level set_session "
     "tpc_begin tpc_commit tpc_prepare tpc_recover tpc_rollback"
 )
-_CURSOR: Final = "callproc copy_expert copy_from copy_to execute executemany"
+_CURSOR: Final = "callproc execute executemany"
 #: A named cursor lives in the server.
 _NAMED: Final = "__exit__ __next__ close fetchall fetchmany fetchone scroll"
 
@@ -120,6 +124,124 @@ def _of_cursor(native: Any, named: bool) -> Any:
     return method
 
 
+# -- COPY
+
+_SHUT_RDWR: Final = 2
+
+
+class _CopiedFile:
+    """The program's file, in a ``COPY``; psycopg2 asks whether it is an ``io.TextIOBase``."""
+
+    def __init__(self, file: Any, connection: Any) -> None:
+        self._file = file
+        self._connection = connection
+        self._abandoned = False
+        #: Whether psycopg2 has found that there is no callback: that is over, then.
+        self.looked_for = False
+
+    @property  # type: ignore[misc] # what `isinstance` goes by, as in `unittest.mock`
+    def __class__(self) -> Any:
+        return self._file.__class__
+
+    def __getattr__(self, name: str) -> Any:
+        # Invariant: psycopg2 looks for ``read`` and ``write`` first thing when it has found no callback.
+        if not self.looked_for:
+            self.looked_for = True
+            settle(True)
+        method = getattr(self._file, name)
+        return self._read if name == "read" else method
+
+    def _read(self, *size: int) -> Any:
+        # libpq itself says nothing of a connection that has ended until there is no more to be sent.
+        if self._abandoned:
+            raise _module().OperationalError("the greenlet was killed that asked for this COPY")
+        data = self._file.read(*size)
+        # libpq does not block, as long as there is a callback: what the server does not take it would keep
+        # in memory. In a native thread nobody else waits with us.
+        _original.select([], [self._connection.fileno()], [])
+        return data
+
+    def abandon(self) -> None:
+        """End the ``COPY`` that a killed greenlet has left behind, and the connection with it."""
+        self._abandoned = True
+        with contextlib.suppress(OSError, _module().Error):  # not connected any more
+            end = _original.socket(fileno=self._connection.fileno())
+            try:
+                end.shutdown(_SHUT_RDWR)
+            finally:
+                end.detach()
+
+
+def _uncalled(
+    module: Any, native: Any, cursor: Any, sql: Any, file: _CopiedFile, *size: Any
+) -> Any:
+    """``cursor.copy_expert(...)``, which finds that there is no callback."""
+    calls = partial(module.set_wait_callback, None), partial(native, cursor, sql, file, *size)
+    try:
+        # From C to C: between the two no other thread, greenlet or signal handler gets its turn.
+        _, result = map(partial.__call__, calls)
+        return result
+    finally:
+        if not file.looked_for:  # it has complained about something else
+            settle(True)
+
+
+def _copy_expert(module: Any) -> Any:
+    native = module.cursor.copy_expert
+
+    @wraps(native)
+    def copy_expert(self: Any, /, sql: Any, file: Any, *size: Any, **more: Any) -> Any:
+        turn = getattr(self.connection, "_graftlet_turn", None)
+        if turn is None or more.keys() - {"size"} or module.get_wait_callback() is not wait:
+            return native(self, sql, file, *size, **more)
+        if hasattr(sql, "as_string"):  # psycopg2.sql
+            sql = sql.as_string(self)
+        if not hasattr(file, "read") and not hasattr(file, "write"):
+            return native(self, sql, file)  # complains
+        copied = _CopiedFile(file, self.connection)
+        size = (*size, *more.values())
+        return turn.call(copied.abandon, _uncalled, module, native, self, sql, copied, *size)
+
+    del copy_expert.__wrapped__  # the sweep would find it
+    return copy_expert
+
+
+def _copies(module: Any, name: str, method: str, direction: str) -> Any:
+    """``copy_from`` and ``copy_to``, by the statement that psycopg2 makes of their arguments."""
+    native = getattr(module.cursor, name)
+
+    def copy(
+        self: Any,
+        /,
+        file: Any,
+        table: str,
+        sep: str = "\t",
+        null: str = "\\N",
+        size: int = 8192,
+        columns: Any = None,
+    ) -> Any:
+        if module.get_wait_callback() is not wait or self.closed:
+            return native(self, file, table, sep=sep, null=null, columns=columns)
+        if not hasattr(file, method):
+            raise TypeError(f"argument 1 must have a .{method}() method")
+        quoted = partial(module.quote_ident, scope=self)
+        names = "" if columns is None else f" ({','.join(map(quoted, columns))})"
+        strings = []
+        for text in (sep, null):
+            string = module.QuotedString(text)
+            string.prepare(self.connection)
+            strings.append(string.getquoted().decode(string.encoding))
+        return self.copy_expert(
+            f"COPY {quoted(table)}{names} {direction} WITH DELIMITER AS {strings[0]} NULL AS {strings[1]}",
+            file,
+            size,
+        )
+
+    copy.__name__ = copy.__qualname__ = name
+    copy.__doc__ = native.__doc__
+    return copy
+
+
 class _StandIns:
     """What stands for the types of one ``psycopg2._psycopg``, and for the function that makes connections."""
 
@@ -137,6 +259,9 @@ class _StandIns:
                 **common,
                 "__slots__": (),
                 "__doc__": module.cursor.__doc__,
+                "copy_expert": _copy_expert(module),
+                "copy_from": _copies(module, "copy_from", "read", "FROM stdin"),
+                "copy_to": _copies(module, "copy_to", "write", "TO stdout"),
                 **{
                     name: _of_cursor(getattr(module.cursor, name), name in _NAMED.split())
                     for name in f"{_CURSOR} {_NAMED}".split()

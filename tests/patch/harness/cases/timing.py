@@ -61,9 +61,9 @@ def prepare() -> None:
 def overlaps(*calls: Any) -> Any:
     """Whether the calls, of which each sleeps for `SHORT`, sleep at the same time."""
     start = time.monotonic()
-    threads = [Background(call) for call in calls for _ in range(10)]
+    threads = [Background(call) for call in calls for _ in range(30)]
     results = {thread.result() for thread in threads}
-    return [results, time.monotonic() - start < 10 * SHORT * len(calls)]
+    return [results, time.monotonic() - start < 30 * SHORT * len(calls)]
 
 
 def case_old_sleeps() -> Any:
