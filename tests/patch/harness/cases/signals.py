@@ -11,12 +11,15 @@ import socket
 import threading
 import time
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from tests.patch.harness.tools import LONG, SHORT, Background, kind, outcome, settle, tcp_pair
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+#: Seconds that a wait takes in which a signal comes after `SHORT`, however busy the machine is.
+LASTS: Final = 10 * SHORT
 
 old = SimpleNamespace()
 events: list[Any] = []
@@ -60,13 +63,13 @@ def waits() -> dict[str, Callable[[], Any]]:
     lock.acquire()
     condition = threading.Condition()
     made: queue.Queue[int] = queue.Queue()
-    sleeper = Background(time.sleep, 3 * SHORT)
-    a.settimeout(3 * SHORT)
+    sleeper = Background(time.sleep, LASTS)
+    a.settimeout(LASTS)
     readable, writable = os.pipe()
 
     def wait_in_condition() -> Any:
         with condition:
-            return condition.wait(3 * SHORT)
+            return condition.wait(LASTS)
 
     def close() -> None:
         a.close()
@@ -77,14 +80,14 @@ def waits() -> dict[str, Callable[[], Any]]:
 
     return {
         "recv": lambda: outcome(a.recv, 1),
-        "sleep": lambda: time.sleep(3 * SHORT),
-        "lock": lambda: lock.acquire(timeout=3 * SHORT),
+        "sleep": lambda: time.sleep(LASTS),
+        "lock": lambda: lock.acquire(timeout=LASTS),
         "condition": wait_in_condition,
-        "event": lambda: threading.Event().wait(3 * SHORT),
-        "queue": lambda: kind(made.get, True, 3 * SHORT),
-        "simple queue": lambda: kind(queue.SimpleQueue().get, True, 3 * SHORT),
+        "event": lambda: threading.Event().wait(LASTS),
+        "queue": lambda: kind(made.get, True, LASTS),
+        "simple queue": lambda: kind(queue.SimpleQueue().get, True, LASTS),
         "join": sleeper.join,
-        "select": lambda: len(select.select([a], [], [], 3 * SHORT)[0]),
+        "select": lambda: len(select.select([a], [], [], LASTS)[0]),
         "close": close,
     }
 
@@ -99,7 +102,7 @@ def case_handler_runs_and_main_waits_on() -> Any:
         ways = waits()
         start = time.monotonic()
         sender = later()
-        got.append([way, ways[way](), list(events), time.monotonic() - start > 2 * SHORT])
+        got.append([way, ways[way](), list(events), time.monotonic() - start > LASTS / 2])
         sender.join()
         ways["close"]()
     return got
@@ -135,7 +138,7 @@ def case_signal_while_another_thread_computes() -> Any:
 
 def case_signal_while_all_sleep() -> Any:
     events.clear()
-    sleepers = [Background(time.sleep, 3 * SHORT) for _ in range(3)]
+    sleepers = [Background(time.sleep, LASTS) for _ in range(3)]
     signal.setitimer(signal.ITIMER_REAL, SHORT)
     before = signal.signal(signal.SIGALRM, note)
     for sleeper in sleepers:
@@ -214,7 +217,7 @@ def case_handler_that_starts_threads() -> Any:
 
     before = signal.signal(signal.SIGUSR1, handler)
     sender = later()
-    time.sleep(3 * SHORT)
+    time.sleep(LASTS)
     sender.join()
     signal.signal(signal.SIGUSR1, before)
     return seen
@@ -251,7 +254,7 @@ def case_several_signals() -> Any:
             time.sleep(0.001)
 
     senders = [Background(send) for _ in range(2)]
-    time.sleep(3 * SHORT)
+    time.sleep(LASTS)
     for sender in senders:
         sender.join()
     return [len(events) >= 3, all(event == ["SIGUSR1", True] for event in events)]
@@ -271,7 +274,7 @@ def case_nested_signals() -> Any:
 
     before = signal.signal(signal.SIGUSR1, outer), signal.signal(signal.SIGALRM, inner)
     sender = later(seconds=SHORT / 2)
-    time.sleep(3 * SHORT)
+    time.sleep(LASTS)
     sender.join()
     signal.signal(signal.SIGUSR1, before[0])
     signal.signal(signal.SIGALRM, before[1])
