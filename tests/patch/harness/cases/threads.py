@@ -363,7 +363,7 @@ def case_idents_are_unique() -> Any:
 
 def case_join() -> Any:
     def sleep() -> None:
-        time.sleep(2 * SHORT)
+        time.sleep(10 * SHORT)
 
     thread = threading.Thread(target=sleep)
     got: list[Any] = [kind(thread.join)]
