@@ -37,8 +37,8 @@ def kinds(found: list[Any], among: list[Any]) -> list[str]:
 def test_all_kinds_of_holders_are_found(others: int) -> None:
     thing = Thing()
 
-    def closure(default: Thing = thing) -> Thing:
-        return thing if default is None else default
+    def closure(default: Thing = thing) -> tuple[Thing, Thing]:
+        return thing, default
 
     assert closure.__closure__ is not None
     assert closure.__defaults__ is not None

@@ -268,7 +268,11 @@ class Session:
     def _quick(self, pool: Pool, worker: Worker, file: str) -> tuple[list[Run], Run]:
         """Judge by as little of plain Python as can change the verdict."""
         job = self._job(pool, file)
-        job.hang_after = max(120.0, self.options.hang_after)  # nothing is known of its tests
+        # Nothing is known of its tests but that those on the list fail, some of them by a hang.
+        job.usual = {
+            each.test: 0.0 for each in expected.for_file(self.entries, file, self.target.minor)
+        }
+        job.unknown = 15.0
         run = worker.run(job, _tell)
         job = self._plain_job(pool, file)
         job.skip = [key for key, each in run.tests.items() if each.outcome == OK]

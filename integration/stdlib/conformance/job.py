@@ -41,6 +41,7 @@ class Job:
     )  # tests that cannot be run even under plain Python
     hang_after: float = 45.0  # seconds without an event, for a test that takes no time
     usual: dict[str, float] = field(default_factory=dict)  # seconds each test takes in plain Python
+    unknown: float = 0.0  # the same for a test of which that is not known
     show: bool = False  # do not catch what the process prints
 
 
@@ -93,7 +94,7 @@ class _Process:
         self.run.tests[event["done"]] = outcome
 
     def patience(self) -> float:
-        usual = self.job.usual.get(self.current or "", 0.0)
+        usual = self.job.usual.get(self.current or "", self.job.unknown)
         return self.job.hang_after + 5 * usual
 
     def blame_fixture(self, name: str, ended: Outcome) -> None:
