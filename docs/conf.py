@@ -26,7 +26,7 @@ author = copyright = "the graftlet developers"
 version = release = graftlet.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.doctest"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "figures/*.md"]  # tables that a page includes
 nitpicky = True
 
 myst_enable_extensions = ["colon_fence", "deflist"]

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 #: A greenlet that keeps all others from running for so long (seconds) blocks the hub.
 LONGEST_BLOCK = 0.1
 #: So long (seconds) a native thread that has been joined may take to vanish.
-THREAD_END = 1.0
+THREAD_END = 10.0
 
 Unhandled = list[tuple["Greenlet", BaseException]]
 

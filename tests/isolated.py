@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 #: Seconds.
-LONGEST_RUN = 30
+LONGEST_RUN = 120
 
 
 @dataclass(frozen=True)

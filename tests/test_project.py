@@ -92,3 +92,10 @@ def test_examples_in_the_documentation_are_run(page: Path) -> None:
         r"^```(.*)\n(?:(?!```).*\n)*?>>>", page.read_text(encoding="utf-8"), re.MULTILINE
     )
     assert set(fences) <= {"{doctest}"}
+
+
+def test_every_flag_of_patch_all_is_documented() -> None:
+    from graftlet.patch._table import GROUPS
+
+    table = re.findall(r"(?m)^\| `(\w+)` \|", (ROOT / "docs" / "running.md").read_text("utf-8"))
+    assert sorted(table) == sorted(GROUPS)

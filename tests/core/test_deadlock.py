@@ -13,8 +13,8 @@ import pytest
 
 import graftlet
 from graftlet import Deadlock
-from graftlet.core._hub import Reason
 from graftlet.core._poller import Watch
+from graftlet.core._task import Reason
 from graftlet.testing import FakeClock, fresh_hub, wait_all_parked
 
 if TYPE_CHECKING:

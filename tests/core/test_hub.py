@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import greenlet
 import pytest
 
 import graftlet
 from graftlet import BlockingCallOnHub, InternalError
-from graftlet.core._hub import Reason
 from graftlet.core._poller import Watch
+from graftlet.core._task import Reason
 from graftlet.testing import FakeClock, assert_no_switches, wait_all_parked
 
 if TYPE_CHECKING:
@@ -206,6 +207,41 @@ def test_those_that_never_wait_do_not_starve_deadlines_and_descriptors(
     os.close(writing)
 
 
+def test_what_was_ready_in_time_is_no_time_out_however_late_the_hub_looks(
+    hub: Hub, clock: FakeClock
+) -> None:
+    woken: list[tuple[str, bool]] = []
+
+    def read() -> None:
+        watch = hub.watches[reading] = Watch(reading)
+        watch.reader = graftlet.getcurrent()
+        hub.poller.arm(watch)
+        woken.append(("descriptor", hub.park(watch, clock() + 1)))
+        watch.reader = None
+        hub.forget(watch)
+
+    def wait_for_post() -> None:
+        reason = Reason("a post")
+        task = graftlet.getcurrent()
+        posts.append(lambda: hub.wake(task, reason))
+        woken.append(("post", hub.park(reason, clock() + 1)))
+
+    def wait_for_nothing() -> None:
+        woken.append(("nothing", hub.park(Reason("nothing"), clock() + 1)))
+
+    posts: list[Callable[[], object]] = []
+    reading, writing = os.pipe()
+    greenlets = [graftlet.spawn(wait) for wait in (read, wait_for_post, wait_for_nothing)]
+    wait_all_parked()
+    os.write(writing, b"x")
+    hub.post(posts[0])
+    clock.advance(5)
+    graftlet.joinall(greenlets)
+    assert sorted(woken) == [("descriptor", True), ("nothing", False), ("post", True)]
+    os.close(reading)
+    os.close(writing)
+
+
 def test_a_greenlet_spawned_in_a_batch_runs_in_the_next(hub: Hub) -> None:
     seen: list[object] = []
 
@@ -220,6 +256,30 @@ def test_a_greenlet_spawned_in_a_batch_runs_in_the_next(hub: Hub) -> None:
     assert seen == [0, "post", 1, 2, 3, 4, 5]
 
 
+def test_a_batch_passes_from_one_to_the_next(hub: Hub) -> None:
+    seen: list[int] = []
+    on_hub = 0
+
+    def count(event: str, switch: tuple[greenlet.greenlet, greenlet.greenlet]) -> None:
+        nonlocal on_hub
+        on_hub += switch[1] is hub.raw
+
+    def turn(number: int) -> None:
+        for _ in range(10):
+            seen.append(number)
+            graftlet.sleep(0)
+
+    greenlets = [graftlet.spawn(turn, number) for number in range(5)]
+    before = greenlet.settrace(count)
+    try:
+        graftlet.joinall(greenlets)
+    finally:
+        greenlet.settrace(before)
+    assert seen == [*range(5)] * 10
+    # Once a round, for each start and each end, and for main: not for each of the 50 waits.
+    assert 10 <= on_hub <= 25
+
+
 def test_a_post_that_posts_again_starves_nobody(hub: Hub) -> None:
     seen: list[str] = []
 
@@ -232,6 +292,13 @@ def test_a_post_that_posts_again_starves_nobody(hub: Hub) -> None:
     hub.post(lambda: graftlet.spawn(seen.append, "greenlet"))
     graftlet.sleep(1)
     assert seen.index("greenlet") <= 3
+
+
+# -- Every wait reads a dozen of the hub's attributes
+
+
+def test_the_hub_has_no_more_attributes_than_cpython_finds_fast(hub: Hub) -> None:
+    assert len(vars(hub)) <= 30
 
 
 # -- 5. Only non-blocking calls on the hub

@@ -9,7 +9,7 @@ import pytest
 
 import graftlet
 from graftlet import Greenlet, GreenletExit
-from graftlet.core._hub import Reason
+from graftlet.core._task import Reason
 from graftlet.testing import FakeClock, assert_no_switches, wait_all_parked
 
 if TYPE_CHECKING:

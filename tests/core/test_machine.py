@@ -24,7 +24,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 import graftlet
 from graftlet import Greenlet, GreenletExit, Timeout
-from graftlet.core._hub import Reason
+from graftlet.core._task import Reason
 from graftlet.testing import FakeClock, assert_hub_empty, fresh_hub, wait_all_parked
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import greenlet
 import pytest
 
 import graftlet
-from graftlet.core._hub import Reason
 from graftlet.core._poller import Watch
+from graftlet.core._task import Reason
 from graftlet.testing import (
     FakeClock,
     Sequencer,

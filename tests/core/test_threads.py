@@ -11,7 +11,7 @@ import pytest
 import graftlet
 from graftlet import GreenletExit
 from graftlet.core._current import blocking_hub, hub_or_none, in_main_thread
-from graftlet.core._hub import Reason
+from graftlet.core._task import Reason
 from graftlet.testing import FakeClock, wait_all_parked
 
 if TYPE_CHECKING:

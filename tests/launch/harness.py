@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-SECONDS = 30.0
+SECONDS = 120.0
 
 
 @dataclass(frozen=True)

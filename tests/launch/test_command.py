@@ -40,6 +40,13 @@ def test_an_empty_argument_is_one() -> None:
     assert (parse([""]).kind, parse([""]).target) == ("file", "")
 
 
+def test_packages_that_stay_native() -> None:
+    for line in ("--native a,b c.py --native d", "--native=a --native b c.py --native d"):
+        command = parse(line.split())
+        assert command.native.strip(",") == "a,b"
+        assert (command.target, command.arguments) == ("c.py", ["--native", "d"])
+
+
 def test_options_after_the_program_are_the_programs() -> None:
     command = parse(["a.py", "--follow-children"])
     assert not command.follow_children
@@ -54,6 +61,8 @@ def test_options_after_the_program_are_the_programs() -> None:
         (["--follow-children"], "no program given"),
         (["-m"], "argument expected for the -m option"),
         (["-c"], "argument expected for the -c option"),
+        (["--native"], "argument expected for the --native option"),
+        (["--native=", "a.py"], "argument expected for the --native option"),
         (["--nonsense", "a.py"], "unknown option --nonsense"),
         (["-X", "dev", "a.py"], "python -X ... -m graftlet"),
         (["-O", "a.py"], "python -O ... -m graftlet"),
@@ -75,6 +84,14 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     main(["--help"])
     captured = capsys.readouterr()
     assert captured.err == ""
-    for word in ("--follow-children", "--version", "-m module", "-c code", "GRAFTLET=0"):
+    for word in (
+        "--follow-children",
+        "--native",
+        "GRAFTLET_NATIVE",
+        "--version",
+        "-m module",
+        "-c code",
+        "GRAFTLET=0",
+    ):
         assert word in captured.out
     assert max(map(len, captured.out.splitlines())) < 80

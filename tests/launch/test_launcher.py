@@ -48,6 +48,28 @@ def test_the_switch(tmp_path: Path) -> None:
     assert launched(["-c", code], tmp_path, environment={"GRAFTLET": "0"}).out == f"{NO}False\n"
 
 
+def test_packages_that_stay_native(tmp_path: Path) -> None:
+    look = "import time; native = type(time.sleep) is type(len)"
+    write(tmp_path, {"agent.py": look, "library.py": look, "other.py": look})
+    code = (
+        "import agent, library, other, subprocess, sys\n"
+        "print(agent.native, library.native, other.native, flush=True)\n"
+        "if len(sys.argv) < 2:\n"
+        "    subprocess.run([sys.executable, 'program.py', 'child'])\n"
+    )
+    write(tmp_path, {"program.py": code})
+    options = ["--follow-children", "--native", "agent"]
+    run = launched([*options, "program.py"], tmp_path, environment={"GRAFTLET_NATIVE": "library, "})
+    assert (run.out, run.err) == ("True True False\n" * 2, "")
+
+
+@pytest.mark.parametrize("name", ["threading", "not-a-name"])
+def test_a_name_that_cannot_be_a_package(tmp_path: Path, name: str) -> None:
+    run = launched(["--native", name, "-c", "print('wrong')"], tmp_path)
+    assert (run.out, run.status) == ("", 2)
+    assert run.err.startswith(f"graftlet: GRAFTLET_NATIVE has {name!r}, which ")
+
+
 def test_the_installed_command_is_the_same(tmp_path: Path) -> None:
     write(tmp_path, {"program.py": LOOK + "1 / 0\n"})
     command = executable(

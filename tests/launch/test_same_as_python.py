@@ -239,14 +239,28 @@ ENDS = [
     code("SIGINT",
          "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nwhile True: pass\n", -2),
     code("SIGINT while it waits", """\
-import os, signal, threading
+import os, signal, threading, time
+def switches():
+    with open(f"/proc/self/task/{os.getpid()}/status") as file:
+        return [line for line in file if line.startswith(("State:\\tS", "voluntary"))]
 def interrupt():
+    ready.wait()
+    before = None
+    # Until main, if it is another native thread, waits: it has not run between two looks.
+    while not os.readlink("/proc/thread-self").endswith(f"/task/{os.getpid()}"):
+        now = switches()
+        if len(now) == 2 and now == before:
+            break
+        before = now
+        time.sleep(0.001)
     os.kill(os.getpid(), signal.SIGINT)
-threading.Timer(0.05, interrupt).start()
+ready = threading.Event()
+threading.Thread(target=interrupt).start()
 lock = threading.Lock()
 lock.acquire()
 try:
-    lock.acquire(timeout=10)
+    ready.set()
+    lock.acquire(timeout=60)
 finally:
     print("left")
 """, -2, merged=True),
@@ -268,7 +282,7 @@ def late(*args): print("late", args, sys.modules["__main__"].__dict__.get("__fil
 atexit.register(late, 1)
 atexit.register(late, 2)
 def work():
-    threading.Event().wait(0.05)
+    threading.main_thread().join()
     print("thread done", threading.main_thread().is_alive())
 threading.Thread(target=work).start()
 print("main done")

@@ -99,6 +99,7 @@ def test_a_native_thread_that_gets_its_hub_while_its_loop_runs() -> None:
     out = run_ok(
         NO_LOOP
         + """
+import sys
 import graftlet
 from graftlet.core import _original
 graftlet.patch_all()
@@ -120,7 +121,8 @@ done = _original.allocate_lock()
 done.acquire()
 _original.start_new_thread(work, ())
 done.acquire()
-_original.sleep(0.05)  # until the thread is gone
+while len(sys._current_frames()) > 1:
+    _original.sleep(0.001)  # until the thread is gone
 print(results)
 """
     )
@@ -199,8 +201,11 @@ def test_interrupt_from_the_terminal(order: str) -> None:
         import asyncio, os, signal, threading, time
         graftlet.patch_all()
 
+        begun = threading.Event()
+
         async def main():
             try:
+                begun.set()
                 await asyncio.sleep(20)
             finally:
                 print("cancelled", flush=True)
@@ -210,6 +215,7 @@ def test_interrupt_from_the_terminal(order: str) -> None:
                 await asyncio.sleep(0.001)
 
         def interrupt():
+            begun.wait()
             time.sleep(0.05)
             os.kill(os.getpid(), signal.SIGINT)
 

@@ -59,10 +59,14 @@ class Witness:
         return {"WITNESS": str(self.theirs.fileno())}
 
     def ask(self) -> None:
-        """Return as soon as that thread has run, while the others wait (which takes them some time)."""
+        """Return as soon as that thread has run, while the others wait.
+
+        Whoever was given something before the first question has got it before the second, and waits again.
+        """
         time.sleep(0.05)
-        self._ours.sendall(b"?")
-        assert self._ours.recv(1) == b"?"
+        for _ in range(2):
+            self._ours.sendall(b"?")
+            assert self._ours.recv(1) == b"?"
 
     def close(self) -> None:
         self._ours.close()
@@ -452,3 +456,57 @@ def test_signals_reach_main_while_it_reads(when: str) -> None:
         process.send_signal(signal.SIGINT)
         assert process.stdout.read() == b"interrupted\n"
         assert process.wait(LONGEST_RUN) == 0
+
+
+STREAMS_THAT_CHANGE = """
+import sys
+patch = "import graftlet; graftlet.patch_all()"
+exec(patch if sys.argv[1] == "first" else "")
+import os, pty, threading
+exec(patch if sys.argv[1] == "last" else "")
+r, w = os.pipe()
+read = []
+def drain():
+    while sum(read) < 300001:
+        read.append(len(os.read(r, 65536)))
+threading.Thread(target=drain).start()
+os.dup2(w, 1)
+print("x" * 300000, flush=True)
+r2, w2 = os.pipe()
+os.dup2(r2, 0)
+answer = threading.Timer(0.05, os.write, (w2, b"answer\\nmore\\n"))
+answer.start()
+sys.stderr.write(f"{input()} {sys.stdin.readline()}")
+pid, terminal = pty.fork()
+if pid == 0:
+    said = []
+    listener = threading.Thread(target=lambda: said.append(sys.stdin.readline()))
+    listener.start()
+    print("ready", flush=True)  # which nobody gets to do if the listener keeps all waiting
+    listener.join()
+    print(said, flush=True)
+    os._exit(0)
+out = b""
+while b"ready\\r\\n" not in out:
+    out += os.read(terminal, 1000)
+os.write(terminal, b"typed\\n")
+while b"[" not in out:
+    out += os.read(terminal, 1000)
+os.waitpid(pid, 0)
+sys.stderr.write(out.decode())
+"""
+
+
+@pytest.mark.parametrize("mode", ["plain", "first", "last"])
+def test_standard_streams_that_become_a_pipe_or_a_terminal(mode: str) -> None:
+    """They were /dev/null when they were patched."""
+    done = subprocess.run(
+        [sys.executable, "-c", STREAMS_THAT_CHANGE, mode],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert done.stderr.split() == ["answer", "more", "ready", "typed", "['typed\\n']"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from tests.isolated import run_ok
@@ -25,7 +27,7 @@ def test_what_a_native_thread_had_at_the_fork_is_free_in_the_child() -> None:
         from graftlet import native
         from graftlet.core import _greenlet
         from graftlet.io import _locks
-        from graftlet.sync import _lock
+        from graftlet.sync import _waitable
 
         def work():
             lock = threading.Lock()
@@ -42,7 +44,7 @@ def test_what_a_native_thread_had_at_the_fork_is_free_in_the_child() -> None:
         held, forked = native.Event(), native.Event()
 
         def hold():
-            with _lock._making, _greenlet._making, _locks._table_guard:
+            with _waitable._making, _greenlet._making, _locks._table_guard:
                 held.set()
                 forked.wait()
 
@@ -60,3 +62,57 @@ def test_what_a_native_thread_had_at_the_fork_is_free_in_the_child() -> None:
         """
     )
     assert out == "7\n"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="threading took it for ended, up to 3.12")
+def test_a_thread_made_before_the_fork_may_be_started_in_the_child() -> None:
+    out = run_ok(
+        """
+        import graftlet
+        graftlet.patch_all()
+        import os, threading, time, warnings
+
+        warnings.simplefilter("ignore", DeprecationWarning)
+        thread = threading.Thread(target=time.sleep, args=(0.05,))
+        child = os.fork()
+        if child == 0:
+            before = time.monotonic()
+            thread.start()
+            alive = thread.is_alive()
+            thread.join()
+            os._exit(7 if alive and time.monotonic() - before >= 0.05 and not thread.is_alive() else 8)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        """
+    )
+    assert out == "7\n"
+
+
+def test_a_child_of_a_process_that_has_no_descriptor_left() -> None:
+    """And whose limit is lower than the numbers of the hub's own."""
+    out = run_ok(
+        """
+        import graftlet
+        graftlet.patch_all()
+        import os, resource, threading, time
+
+        time.sleep(0.001)  # there is a hub now
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))
+        held = []
+        try:
+            while True:
+                held.append(os.open("/dev/null", os.O_RDONLY))
+        except OSError:
+            pass
+        child = os.fork()
+        if child == 0:
+            ticks = []
+            thread = threading.Thread(target=lambda: ticks.append(time.sleep(0.01)))
+            thread.start()
+            thread.join()
+            os._exit(len(ticks) if resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 100 else 7)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        """
+    )
+    assert out == "1\n"

@@ -102,9 +102,10 @@ def test_a_process_pool_of_before(method: str) -> None:
             executor = futures.ProcessPoolExecutor(2, mp_context=context)
             early = executor.submit(pow, 2, 3)
             early.result(LONG)
-            # Who has a lock in its hands while patching replaces it is out of reach: let its thread come to rest.
-            time.sleep(0.05)
-            return executor, early, context.Pool(2)
+            pool = context.Pool(2)
+            # Who has a lock in its hands while patching replaces it is out of reach: let the threads come to rest.
+            settle()
+            return executor, early, pool
         def main():
             executor, early, pool = old
             print(early.result(LONG))

@@ -91,13 +91,19 @@ def test_faulthandler_shows_main_where_it_waits_after_a_timeout() -> None:
     out = run_ok(
         START
         + """
-    def waits():
-        faulthandler.dump_traceback_later(0.05, repeat=True, file=1)
-        time.sleep(0.3)
+    import tempfile
+
+    def waits(file):
+        faulthandler.dump_traceback_later(0.05, repeat=True, file=file)
+        while os.pread(file.fileno(), 10**6, 0).count(b"Timeout") < 2:
+            time.sleep(0.2)
         faulthandler.cancel_dump_traceback_later()
 
     threading.Thread(target=time.sleep, args=(0,)).start()
-    waits()
+    with tempfile.TemporaryFile("w+") as file:
+        waits(file)
+        file.seek(0)
+        print(file.read())
     """
     )
     assert out.startswith("Timeout (0:00:00.050000)!\n")

@@ -295,3 +295,66 @@ def test_who_is_killed_leaves_a_queue_with_its_mutex(kills: int) -> None:
         """
     )
     assert out == "False True\nGreenletExit False 0\nitem\n"
+
+
+def test_the_events_of_threads_that_have_started_share_what_nobody_needs_until_they_are_cleared() -> (
+    None
+):
+    out = run_ok(
+        """
+        import os, threading, time, warnings
+        import graftlet
+        graftlet.patch_all()
+        warnings.simplefilter("ignore", DeprecationWarning)  # fork beside threads
+
+        go_on = threading.Event()
+        threads = [threading.Thread(target=go_on.wait) for _ in range(5)]
+        for thread in threads:
+            thread.start()
+        threading.Thread(target=int).start()
+        events = [thread._started for thread in threads]
+        print(len({id(each) for each in events}), len({id(each._cond) for each in events}))
+        print(all(each.is_set() and each.wait() for each in events))
+        # Cleared, each is an event of its own.
+        first, second = events[:2]
+        first.clear()
+        second.clear()
+        print(first._cond is not second._cond, events[2].is_set(), first.wait(0.01))
+        woken = []
+        def wait(event, name):
+            woken.append((name, event.wait(10)))
+        waiting = [graftlet.spawn(wait, first, "first"), graftlet.spawn(wait, second, "second")]
+        time.sleep(0)
+        first.set()
+        time.sleep(0)
+        print(woken)
+        second.set()
+        graftlet.joinall(waiting)
+        print(woken)
+        # A fork has each of them start anew; and so does undoing it all.
+        pid = os.fork()
+        if not pid:
+            alive = [thread.is_alive() for thread in threads]
+            threading.Thread(target=int).start()
+            os._exit(any(alive))
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        go_on.set()
+        for thread in threads:
+            thread.join()
+        graftlet.unpatch_all()
+        for event in events:
+            event.clear()
+            print(event.wait(0.001), end=" ")
+            event.set()
+            print(event.wait(), end=" ")
+        """
+    )
+    assert out.splitlines() == [
+        "5 1",
+        "True",
+        "True True False",
+        "[('first', True)]",
+        "[('first', True), ('second', True)]",
+        "0",
+        "False True False True False True False True False True ",
+    ]

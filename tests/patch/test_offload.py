@@ -1,8 +1,10 @@
-"""Calls in native threads when there is no thread to be had: an error at once, and nothing is left behind."""
+"""Calls in native threads: what they leave behind, also when there is no thread to be had."""
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -11,6 +13,10 @@ from graftlet.core import _original
 from graftlet.core._current import get_hub
 from graftlet.ext._calls import Calls
 from graftlet.io import _offload
+from graftlet.io._native_call import NativeCall
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture
@@ -40,3 +46,54 @@ def test_a_connection_gives_its_turn_back(no_threads: pytest.MonkeyPatch) -> Non
     no_threads.undo()
     with graftlet.Timeout(1):
         assert calls.call(None, abs, -2) == 2
+
+
+# -- Nothing that a call was given or has returned is kept by its native thread
+
+
+class Finalized:
+    """Notes where its finalizer runs."""
+
+    def __init__(self, where: list[int]) -> None:
+        self._where = where
+
+    def __del__(self) -> None:
+        self._where.append(_original.get_ident())
+
+
+@pytest.fixture
+def busy_interpreter() -> Iterator[None]:
+    """Native threads lose control at whatever bytecode."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def in_thread_of_its_own(function: Callable[..., object], *args: object) -> Any:
+    return NativeCall(get_hub(), function, *args).outcome()
+
+
+WAYS: dict[str, Callable[..., Any]] = {
+    "offload": graftlet.offload,
+    "connection": partial(Calls().call, None),
+    "thread of its own": in_thread_of_its_own,
+}
+
+
+@pytest.mark.usefixtures("busy_interpreter")
+@pytest.mark.parametrize("way", list(WAYS))
+def test_finalizers_run_at_once_and_in_the_thread_that_drops_the_last_reference(way: str) -> None:
+    call = WAYS[way]
+    here = _original.get_ident()
+    for _ in range(300):
+        where: list[int] = []
+        returned = call(Finalized, where)
+        assert where == []
+        del returned
+        assert where == [here]
+        call(str, Finalized(where))
+        assert where == [here] * 2
+        if way != "thread of its own":  # that is for functions of the interpreter's
+            call(partial(str, Finalized(where)))
+            assert where == [here] * 3

@@ -93,3 +93,11 @@ def test_many_are_answered_as_few_are() -> None:
     assert {id(each) for each in holders} <= many
     assert {id(each) for each in (things, wanted)} <= many
     assert {number for number in few if number in {id(each) for each in holders}} <= many
+
+
+def test_the_answer_does_not_hold_itself() -> None:
+    """Or it would be garbage that only the collector takes away, and everything in it with it."""
+    things: list[Any] = [Thing() for _ in range(FEW)]
+    things += [[each] for each in things]  # asked about, and an answer
+    found = referrers(tuple(things))
+    assert not any(each is found for each in found)

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 POLLERS = ("epoll", "poll", "select")
-TIMEOUT = 5.0
+TIMEOUT = 60.0
 #: Generated tests are as slow as the kernel: ``GRAFTLET_EXAMPLES=1000`` for a long search.
 RELAXED = settings(
     deadline=None,

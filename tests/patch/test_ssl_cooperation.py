@@ -305,6 +305,8 @@ def exchange(a, b):
     thread = threading.Thread(target=answer)
     thread.start()
     got = []
+    if a.gettimeout() is not None:
+        a.settimeout(60)
     for number in range(3):
         a.sendall(b"%d" % number)
         got.append(a.recv(100))

@@ -6,22 +6,40 @@ import sys
 
 import pytest
 
+from tests.isolated import run_ok
 from tests.patch.harness.scripts import Scripts, check
 
 IMPORTS = """
 import atexit, os, queue, signal, socket, sys, threading, time, _thread, weakref
 from concurrent.futures import ThreadPoolExecutor
 PATCH_HERE
+begun = threading.Event()
+def state_of_main():
+    with open(f"/proc/self/task/{os.getpid()}/status") as file:
+        return [line for line in file if line.startswith(("State:\tS", "voluntary"))]
+def until_main_waits():
+    begun.wait()
+    before = None
+    # A native thread that has not run between two looks, and does not want to. If main is none, it waits.
+    while not os.readlink("/proc/thread-self").endswith(f"/task/{os.getpid()}"):
+        now = state_of_main()
+        if len(now) == 2 and now == before:
+            break
+        before = now
+        time.sleep(0.001)
 """
 
 SCRIPTS = {
     "threads are joined": """
+        go_on = threading.Event()
         def work():
+            go_on.wait()
             time.sleep(0.05)
             print("thread ends", threading.current_thread().name)
         threading.Thread(target=work, name="T").start()
         atexit.register(print, "at exit")
         print("main ends")
+        go_on.set()
         """,
     "daemons are not": """
         def work():
@@ -38,11 +56,13 @@ SCRIPTS = {
         lock = threading.Lock(); lock.acquire()
         waits = [lambda: a.recv(1), lock.acquire, threading.Event().wait, queue.Queue().get,
                  queue.SimpleQueue().get, lambda: time.sleep(60), threading.Condition().__enter__]
-        for wait in waits:
-            threading.Thread(target=wait, daemon=True).start()
+        threads = [threading.Thread(target=wait, daemon=True) for wait in waits]
+        for thread in threads:
+            thread.start()
         time.sleep(0.01)
         b.close()
-        time.sleep(0.01)
+        threads[0].join()
+        threads[-1].join()
         print("main ends", threading.active_count())
         """,
     "threads that start threads at the end": """
@@ -128,8 +148,13 @@ SCRIPTS = {
     "a bare thread fails": """
         def work():
             raise ValueError("in the thread")
+        def hook(args, real=sys.unraisablehook):
+            real(args)
+            done.set()
+        done = threading.Event()
+        sys.unraisablehook = hook
         _thread.start_new_thread(work, ())
-        time.sleep(0.2)  # a native thread takes its time to print, too
+        done.wait()
         print("main ends")
         """,
     "bare threads are not joined": """
@@ -171,17 +196,18 @@ SCRIPTS = {
         """,
     "Ctrl-C while main waits": """
         def work():
-            time.sleep(0.03)
+            until_main_waits()
             os.kill(os.getpid(), signal.SIGINT)
         threading.Thread(target=work).start()
         try:
+            begun.set()
             time.sleep(20)
         except KeyboardInterrupt:
             print("interrupted")
         """,
     "Ctrl-C ends the program": """
         def work():
-            time.sleep(0.02)
+            until_main_waits()
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(0.02)
             print("thread ends", flush=True)
@@ -189,6 +215,7 @@ SCRIPTS = {
         lock = threading.Lock()
         lock.acquire()
         def wait():
+            begun.set()
             lock.acquire()
         wait()
         """,
@@ -202,7 +229,7 @@ SCRIPTS = {
     "a handler exits": """
         signal.signal(signal.SIGTERM, lambda *args: sys.exit(4))
         def work():
-            time.sleep(0.02)
+            until_main_waits()
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(0.02)
             print("thread ends", flush=True)
@@ -211,6 +238,7 @@ SCRIPTS = {
         threading.Lock().acquire()
         lock = threading.Lock()
         lock.acquire()
+        begun.set()
         lock.acquire()
         """,
     "the excepthooks": """
@@ -218,8 +246,9 @@ SCRIPTS = {
         sys.excepthook = lambda kind, value, trace: print("main's hook", kind.__name__)
         def work():
             raise ValueError
-        threading.Thread(target=work, name="T").start()
-        time.sleep(0.02)
+        thread = threading.Thread(target=work, name="T")
+        thread.start()
+        thread.join()
         raise KeyError
         """,
     "finalizers at the end": """
@@ -275,3 +304,36 @@ def test_fork_warns_of_native_threads_only() -> None:
         print(len(caught))
         """)
     assert said == "status 0\n0\n----\n"
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="threads have handles since 3.13")
+def test_the_locks_of_threads_that_have_ended_are_not_kept() -> None:
+    out = run_ok(
+        """
+        import threading, time
+        import graftlet
+        from graftlet import native
+        graftlet.patch_all()
+        go_on = threading.Event()
+        def in_native(): threading.Thread(target=int).start()
+        before = len(threading._shutdown_locks)
+        for _ in range(3):
+            threads = [threading.Thread(target=go_on.wait) for _ in range(500)]
+            for thread in threads:
+                thread.start()
+            print(len(threading._shutdown_locks) - before)
+            go_on.set()
+            for thread in threads:
+                thread.join()
+            print(len(threading._shutdown_locks) - before)
+            go_on.clear()
+        # Those of native threads are released by C.
+        for _ in range(100):
+            thread = native.Thread(target=in_native)
+            thread.start()
+            thread.join()
+        threading.Thread(target=int).start()
+        print(len(threading._shutdown_locks) - before < 70)
+        """
+    )
+    assert out.split() == ["500", "0"] * 3 + ["True"]

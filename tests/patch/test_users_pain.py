@@ -30,26 +30,29 @@ def output_of(program: str, *arguments: str) -> str:
 
 
 def test_names_imported_before_patching() -> None:
-    """gevent: the five sleeps follow one another, 1.0 s, without a word: ``False``."""
+    """gevent: the sleeps follow one another, without a word: ``1 at once``, twice."""
     out = output_of(
         """
         import threading
         import time
         from time import sleep
         def work(nap=sleep):
-            nap(0.1)
-            sleep(0.1)
+            for pause in (nap, lambda seconds: sleep(seconds)):
+                inside.append(pause)
+                most.append(len(inside))
+                pause(0.1)
+                inside.remove(pause)
         PATCH_HERE
-        began = time.monotonic()
+        inside, most = [], []
         threads = [threading.Thread(target=work) for _ in range(5)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        print(time.monotonic() - began < 0.8)
+        print(max(most) > 1, len(most))
         """
     )
-    assert out == "True\n"
+    assert out == "True 10\n"
 
 
 def test_tls_imported_and_contexts_made_before_patching() -> None:
@@ -59,13 +62,17 @@ def test_tls_imported_and_contexts_made_before_patching() -> None:
         import http.client, http.server, ssl, sys, threading, time
         class Slow(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
+                answering.append(self)
+                most.append(len(answering))
                 time.sleep(0.2)
+                answering.remove(self)
                 self.send_response(200)
                 self.send_header("Content-Length", "2")
                 self.end_headers()
                 self.wfile.write(b"ok")
             def log_message(self, *args):
                 pass
+        answering, most = [], []
         before = ssl.create_default_context(cafile=sys.argv[1])
         theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         theirs.load_cert_chain(sys.argv[1])
@@ -78,18 +85,17 @@ def test_tls_imported_and_contexts_made_before_patching() -> None:
         answers = []
         def get(context):
             connection = http.client.HTTPSConnection(
-                "localhost", server.server_port, context=context, timeout=20
+                "localhost", server.server_port, context=context, timeout=100
             )
             connection.request("GET", "/")
             answers.append(connection.getresponse().read())
             connection.close()
-        began = time.monotonic()
         clients = [threading.Thread(target=get, args=(c,)) for c in (before, after) * 8]
         for client in clients:
             client.start()
         for client in clients:
             client.join()
-        print(answers == [b"ok"] * 16, time.monotonic() - began < 16 * 0.2 / 2)
+        print(answers == [b"ok"] * 16, max(most) > 1)
         server.shutdown()
         server.server_close()
         """,
@@ -140,12 +146,11 @@ def test_a_lock_made_before_patching_keeps_only_its_waiters_waiting() -> None:
         waiter = threading.Thread(target=lambda: got.append(lock.acquire(timeout=5)))
         waiter.start()
         threading.Timer(0.05, lock.release).start()
-        began = time.monotonic()
         waiter.join()
-        print(got == [True], time.monotonic() - began < 4)
+        print(got)
         """
     )
-    assert out == "True True\n"
+    assert out == "[True]\n"
 
 
 def test_a_pool_made_before_patching_takes_work() -> None:
@@ -305,15 +310,14 @@ def test_event_loops_in_several_threads_at_once() -> None:
             value = await asyncio.to_thread(lambda: (time.sleep(0.01), number)[1])
             results.append(value)
         threads = [threading.Thread(target=lambda n=n: asyncio.run(main(n))) for n in range(5)]
-        began = time.monotonic()
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        print(sorted(results), time.monotonic() - began < 5)
+        print(sorted(results))
         """
     )
-    assert out == "[0, 1, 2, 3, 4] True\n"
+    assert out == "[0, 1, 2, 3, 4]\n"
 
 
 def test_a_running_loop_does_not_leak_into_synchronous_code() -> None:
@@ -348,10 +352,10 @@ def test_a_deadlock_names_who_holds_what_and_the_process_ends() -> None:
         """
         import threading, time
         PATCH_HERE
-        first, second = threading.Lock(), threading.Lock()
+        first, second, both = threading.Lock(), threading.Lock(), threading.Barrier(2)
         def transfer(one, other):
             with one:
-                time.sleep(0.01)
+                both.wait()
                 with other:
                     print("never")
         there = threading.Thread(target=transfer, args=(first, second), name="there")
@@ -417,7 +421,6 @@ def test_multiprocessing_keeps_nobody_else_waiting() -> None:
         PATCH_HERE
         def answer(questions, answers):
             while (item := questions.get()) is not None:
-                time.sleep(0.1)
                 answers.put(item * 2)
         context = multiprocessing.get_context("fork")
         questions, answers = context.Queue(), context.Queue()
@@ -428,11 +431,12 @@ def test_multiprocessing_keeps_nobody_else_waiting() -> None:
         def tick():
             while not stop.is_set():
                 ticks.append(1)
+                if len(ticks) == 6:
+                    questions.put(21)
                 time.sleep(0.005)
         ticker = threading.Thread(target=tick)
         ticker.start()
-        questions.put(21)
-        print(answers.get(timeout=10), len(ticks) > 5)
+        print(answers.get(timeout=30), len(ticks) > 5)
         questions.put(None)
         process.join()
         with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as pool:
@@ -475,10 +479,13 @@ def test_children_of_others_are_left_to_them_and_popen_is_the_standard_one() -> 
         def others():
             while not done.is_set():
                 ran.append(1)
+                if len(ran) == 6:
+                    os.write(sink, b"go on\\n")
                 time.sleep(0.005)
+        source, sink = os.pipe()
         thread = threading.Thread(target=others)
         thread.start()
-        print(subprocess.run([sys.executable, "-c", "import time; time.sleep(0.1)"]).returncode)
+        print(subprocess.run([sys.executable, "-c", "input()"], stdin=source).returncode)
         print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), "SIGCHLD" in seen, len(ran) > 5)
         done.set()
         thread.join()

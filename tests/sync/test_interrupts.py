@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from types import CodeType, FrameType
 
 OURS = ("graftlet/sync/", "graftlet/core/_waitqueue")
-#: Locks are natively locked: they have their own tests.
-NOT_OURS = ("graftlet/sync/_lock",)
+#: A lock taken in the instant of an interrupt stays taken, as in CPython: what stands on one is not asked about it.
+#: The locks themselves are, by `of_locks`.
+NOT_OURS = ("graftlet/sync/_lock", "graftlet/sync/_rlock", "graftlet/sync/_waitable")
+LOCKS = (*NOT_OURS, "graftlet/core/_waitqueue")
 
 
 class Interrupt(Exception):
@@ -43,8 +45,10 @@ def _instructions(code: CodeType) -> dict[int, str]:
 class Interrupter:
     """Raises `Interrupt` at the point number ``at``, once."""
 
-    def __init__(self, at: int) -> None:
+    def __init__(self, at: int, ours: tuple[str, ...], not_ours: tuple[str, ...]) -> None:
         self.at = at
+        self.ours = ours
+        self.not_ours = not_ours
         self.points = 0
         self.where = ""
         self.main = greenlet.getcurrent()
@@ -80,7 +84,9 @@ class Interrupter:
 
     def _pass(self, frame: FrameType) -> None:
         name = frame.f_code.co_filename
-        if not any(part in name for part in OURS) or any(part in name for part in NOT_OURS):
+        if not any(part in name for part in self.ours) or any(
+            part in name for part in self.not_ours
+        ):
             return
         self.points += 1
         if self.points == self.at:
@@ -88,9 +94,11 @@ class Interrupter:
             raise Interrupt
 
 
-def interrupted(operation: Callable[[], object], at: int) -> tuple[Interrupter, bool]:
+def interrupted(
+    operation: Callable[[], object], at: int, of_locks: bool
+) -> tuple[Interrupter, bool]:
     """Run ``operation`` with an interrupt; whether it came through."""
-    interrupter = Interrupter(at)
+    interrupter = Interrupter(at, LOCKS, ()) if of_locks else Interrupter(at, OURS, NOT_OURS)
     before = sys.gettrace()
     sys._getframe().f_trace_opcodes = True  # without it, 3.12 has no events of this kind
     sys.settrace(interrupter.trace)
@@ -103,7 +111,9 @@ def interrupted(operation: Callable[[], object], at: int) -> tuple[Interrupter, 
     return interrupter, True
 
 
-def at_every_point(scenario: Callable[[Callable[[Callable[[], object]], bool]], None]) -> None:
+def at_every_point(
+    scenario: Callable[[Callable[[Callable[[], object]], bool]], None], *, of_locks: bool = False
+) -> None:
     """Run ``scenario(run)`` once for each point; ``run(operation)`` says whether it came through."""
     at = 0
     done = False
@@ -113,7 +123,7 @@ def at_every_point(scenario: Callable[[Callable[[Callable[[], object]], bool]], 
 
         def run(operation: Callable[[], object], at: int = at) -> bool:
             nonlocal done, where
-            interrupter, through = interrupted(operation, at)
+            interrupter, through = interrupted(operation, at, of_locks)
             done = interrupter.points < at
             where = interrupter.where
             return through
@@ -169,6 +179,46 @@ def test_a_semaphores_tokens(make: type[Semaphore]) -> None:
 
     for scenario in (acquire_at_once, wait, wait_in_vain, release):
         at_every_point(scenario)
+
+
+@pytest.mark.parametrize("overtaken", [0, 12], ids=["passed on", "handed over"])
+def test_those_who_wait_for_a_lock(overtaken: int) -> None:
+    def release(run: Any) -> None:
+        lock = Lock()
+        lock.acquire()
+        served: list[int] = []
+
+        def wait(number: int) -> None:
+            with lock:
+                served.append(number)
+
+        for number in range(3):
+            graftlet.spawn(wait, number)
+        wait_all_parked()
+        lock._overtaken = overtaken
+        run(lock.release)
+        wait_all_parked()
+        if not served:
+            # Interrupted before it was released, or before anybody looked for waiters: the next use makes up for it.
+            lock.acquire(blocking=False)
+            lock.release()
+            wait_all_parked()
+        assert served == [0, 1, 2]
+        assert not lock.locked()
+        assert not lock._turns
+
+    at_every_point(release, of_locks=True)
+
+
+@pytest.mark.parametrize("make", [Lock, RLock])
+def test_a_lock_waited_for_in_vain(make: type[Lock | RLock]) -> None:
+    def wait_in_vain(run: Any) -> None:
+        lock = make()
+        graftlet.spawn(lock.acquire).join()
+        run(lambda: lock.acquire(timeout=1))
+        assert not lock._turns
+
+    at_every_point(wait_in_vain, of_locks=True)
 
 
 @pytest.mark.parametrize("make", [Event, AsyncResult])

@@ -37,7 +37,7 @@ def test_a_native_thread_that_ends_gives_up_its_values() -> None:
 
     for _ in range(3):
         _original.start_new_thread(use, ())
-    until = _original.monotonic() + 5
+    until = _original.monotonic() + 60
     while len(used) < 3 or any(each() for each in used):
         assert _original.monotonic() < until, used
         graftlet.sleep(0.001)

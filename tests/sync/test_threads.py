@@ -11,7 +11,7 @@ import pytest
 
 import graftlet
 from graftlet.event import AsyncResult, Event
-from graftlet.lock import BoundedSemaphore, Condition, Semaphore
+from graftlet.lock import BoundedSemaphore, Condition, Lock, RLock, Semaphore
 from graftlet.queue import (
     Channel,
     Empty,
@@ -77,6 +77,60 @@ def everywhere(work: Callable[[int], object], workers: int = 2) -> None:
         assert not thread.is_alive(), "a wake-up was lost"
     if failures:
         raise failures[0]
+
+
+@pytest.mark.parametrize("make", [Lock, RLock])
+def test_a_lock_with_kills_and_timeouts(make: Callable[[], Lock | RLock]) -> None:
+    """Who waits here is killed and times out all the while; others hold it as they like, and take it again."""
+    lock = make()
+    inside = 0
+    rounds = Counter[str]()
+    over = False
+
+    def use(name: str, most: float) -> None:
+        nonlocal inside
+        while not over and rounds[name] < most:
+            if not lock.acquire(timeout=-1 if rounds[name] % 3 else 0.001):
+                continue
+            try:
+                inside += 1
+                assert inside == 1
+                rounds[name] += 1
+                if rounds[name] % 2:
+                    graftlet.sleep(0)
+            finally:
+                inside -= 1
+                lock.release()
+
+    def use_natively(name: str) -> None:
+        for _ in range(500):
+            with lock:
+                rounds[name] += 1
+
+    def in_greenlets() -> None:
+        graftlet.joinall([graftlet.spawn(use, f"there {number}", 300) for number in range(3)])
+
+    threads = [
+        threading.Thread(target=in_greenlets, daemon=True),
+        *(
+            threading.Thread(target=use_natively, args=(f"native {number}",), daemon=True)
+            for number in range(2)
+        ),
+    ]
+    for thread in threads:
+        thread.start()
+    users = [graftlet.spawn(use, "here", float("inf")) for _ in range(4)]
+    while any(thread.is_alive() for thread in threads) or rounds["here"] < 50:
+        graftlet.sleep(0)
+        users.pop(0).kill()
+        users.append(graftlet.spawn(use, "here", float("inf")))
+    over = True
+    graftlet.joinall(users)
+    assert [rounds[f"there {number}"] for number in range(3)] == [300, 300, 300]
+    assert [rounds[f"native {number}"] for number in range(2)] == [500, 500]
+    assert lock.acquire(blocking=False)
+    lock.release()
+    assert not lock._turns
 
 
 @pytest.mark.parametrize("make", [Semaphore, BoundedSemaphore])

@@ -14,17 +14,14 @@ from typing import Final
 
 from graftlet.core import _original
 from graftlet.core._current import in_main_thread
-from graftlet.core._hub import Hub, Task
+from graftlet.core._hub import Hub
 from graftlet.core._signals import program_has_handlers
+from graftlet.core._task import Task
 
 #: The native threads that graftlet itself keeps: idle ones wake nobody.
 own_threads: Final[set[int]] = set()
 #: Native threads that were started and have not begun yet: ``sys._current_frames`` does not show them.
 starting: Final[set[object]] = set()
-
-
-#: How often to look, a millisecond apart, before a native thread that the interpreter does not know is believed.
-_LOOKS: Final = 20
 
 
 class Watchman:
@@ -47,15 +44,13 @@ class Watchman:
         return "" if self._other_threads() else describe_parked(hub)
 
     def _other_threads(self) -> bool:
-        for _ in range(_LOOKS):
-            known = _known_threads()
-            if starting or known - own_threads:
-                return True
-            if len(_native_threads() - self._threads) <= len(known - self._known):
-                return False
-            # One that has just been joined has left the interpreter, and the kernel lists it for a moment.
-            _original.sleep(0.001)
-        return True
+        # One that has just been joined may be listed by the kernel for a moment: the hub looks again.
+        known = _known_threads()
+        return (
+            bool(starting)
+            or bool(known - own_threads)
+            or len(_native_threads() - self._threads) > len(known - self._known)
+        )
 
 
 def _known_threads() -> set[int]:

@@ -6,6 +6,7 @@ greenlets are frozen where they were: they are kept, and never resumed, for a gr
 away runs its ``finally`` blocks, a second time in the child.
 """
 
+import errno
 import os
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from greenlet import greenlet
 from graftlet.core._current import hub_or_none, per_thread
 from graftlet.core._deadlock import own_threads
 from graftlet.core._hub import Hub
+from graftlet.core._task import Task
 
 _frozen: Final[list[tuple[Hub, list[greenlet]]]] = []
 
@@ -30,12 +32,31 @@ def _begin_anew() -> None:
     old.close()  # this process's copies of the descriptors
     task.pending = None
     task.armed = None  # in the old hub's heap, where a deadline of long ago may still lie
-    hub = Hub(task, old.clock)
+    hub = _new_hub(task, old)
     hub.main_ident = ident
     hub.on_stuck = old.on_stuck
     hub.on_unhandled = old.on_unhandled
     hub.carried = old.carried
     per_thread.hub = hub
+
+
+def _new_hub(task: Task, old: Hub) -> Hub:
+    """A hub for the child, which has no use for the old one's descriptors."""
+    try:
+        return Hub(task, old.clock)
+    except OSError as error:
+        if error.errno != errno.EMFILE:
+            raise
+    # Those that have just been closed had high numbers. A program that has lowered its limit since, and used up all
+    # that are left, can have none; but it could fork, and go on.
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        return Hub(task, old.clock)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def free_in_children(lock: Any) -> Any:

@@ -1,7 +1,7 @@
 """`Greenlet`: a function that runs beside others, and all that can be asked of it.
 
 Rule: this object is the *job*; the greenlet of package greenlet that carries it out is a recycled
-worker of the hub (see `graftlet.core._hub`). Everything that can happen to a job, a kill above all, is
+worker of the hub (see `graftlet.core._worker`). Everything that can happen to a job, a kill above all, is
 kept in the job, so it can never hit what the worker does next.
 
 A job ends exactly once, in `_end`: result first, then those who join, then the links.
@@ -29,9 +29,10 @@ from graftlet.core._current import (
 from graftlet.core._deadlines import INFINITY
 from graftlet.core._deadlock import Watchman
 from graftlet.core._errors import Thrown, exception_from
-from graftlet.core._hub import Hub, Task, Timer
+from graftlet.core._hub import Hub
 from graftlet.core._links import ALWAYS, ON_EXCEPTION, ON_VALUE, Link, Receiver, news_of
 from graftlet.core._signals import take_interrupts
+from graftlet.core._task import Task, Timer
 from graftlet.core._timeout import Timeout
 from graftlet.core._unhandled import report_unhandled
 from graftlet.core._waitqueue import WaitQueue, deadline_after
@@ -256,7 +257,10 @@ class Greenlet(Task):
             function = self._run_function
             if function is None:
                 function = self._run
-            value = function(*self.args, **self.kwargs)
+            if self.args or self.kwargs:
+                value = function(*self.args, **self.kwargs)
+            else:
+                value = function()  # leaves 0.9 KiB less on the C stack if that is a method
         except GreenletExit as exit_:
             self.value = exit_
         except BaseException as error:

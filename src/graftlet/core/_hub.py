@@ -10,39 +10,24 @@ Rules:
   another wait's object, and does nothing.
 * Only non-blocking calls are made on the hub itself.
 
-What runs on the hub is on this page: the batch that was ready when the round began, what other
-threads have posted, due deadlines, the poll.
+What runs on the hub is on this page: the batch that was ready when the round began, the poll, what
+other threads have posted, due deadlines.
 
-The greenlets of package greenlet are *workers*: one that has finished its task takes the next, for
-CPython maps a fresh 16 KiB arena for every new one and unmaps it at its end, which costs five times
-what the rest of a spawn does. All of them are started by the hub, from its shallow C stack.
+What a hub schedules is a `Task`, which a `Worker` carries out.
 """
 
-import os
-from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Optional
+from typing import Final, NoReturn
 
-from greenlet import getcurrent, greenlet
+from greenlet import GreenletExit, getcurrent, greenlet
 
 from graftlet.core import _original
-from graftlet.core._deadlines import INFINITY, Alarm, Deadlines
+from graftlet.core._deadlines import INFINITY
 from graftlet.core._errors import BlockingCallOnHub, Deadlock, InternalError, ShutdownError
-from graftlet.core._poller import (
-    DISTRUST,
-    IN,
-    OUT,
-    READING,
-    WRITING,
-    Poller,
-    Watch,
-    default_poller,
-)
-
-if TYPE_CHECKING:
-    from contextvars import Context
-    from random import Random
-
+from graftlet.core._hub_state import HubState
+from graftlet.core._poller import IN, OUT, Poller
+from graftlet.core._task import Carried, Reason, Task
+from graftlet.core._worker import Worker
 
 #: epoll(7) takes milliseconds in an int: 24 days at most. A longer wait is polled again, seconds.
 LONGEST_POLL: Final = 1e6
@@ -54,154 +39,15 @@ LOOK_AGAIN: Final = 0.5
 #: round would cost short rounds (two threads that hand a turn to and fro) more than all the rest.
 SPARE: Final = 50e-6
 
-#: The events of a descriptor that data has come for, and that can be written to.
-PLAIN: Final = frozenset((IN, IN | OUT))
+#: `Hub.batch` goes down to this: so many greenlets that become ready during a round may still run in it, unless
+#: something has been posted meanwhile.
+LAST: Final = -4
+
+#: The events of a descriptor that data has come for, that can be written to, or both.
+PLAIN: Final = frozenset((IN, OUT, IN | OUT))
 
 
-class Task(Alarm):
-    """What a hub schedules. `graftlet.Greenlet` is the kind that users see."""
-
-    __slots__ = ("context", "done", "hub", "pending", "raw", "timed_out", "waiting")
-
-    #: Whether the program takes it for a thread, which may lose control at any time.
-    is_thread: ClassVar[bool] = False
-    hub: Optional["Hub"]
-    #: Where it goes on: the greenlet (of package greenlet) that parked. None before its start.
-    raw: greenlet | None
-    # Invariant: not None exactly while the task is parked and nobody has woken it.
-    waiting: object
-    timed_out: bool
-    #: Exceptions that will be raised in it, one at each return from `Hub.park`, and calls (of signal
-    #: handlers) that will be made in it then.
-    pending: list[BaseException | Callable[[], object]] | None
-    context: Optional["Context"]
-    done: bool
-
-    def __init__(self) -> None:
-        # Not by super().__init__(): this runs once per spawn, and the call costs more than its body.
-        self.deadline = INFINITY
-        self.armed = None
-        self.hub = None
-        self.raw = None
-        self.waiting = None
-        self.timed_out = False
-        self.pending = None
-        self.context = None
-        self.done = False
-
-    def execute(self) -> None:
-        """The task's whole work, run by a worker. Must not raise."""
-        raise NotImplementedError
-
-    def end_with_thread(self) -> None:
-        """A main task's native thread has ended."""
-
-    def keepsakes(self) -> object:
-        """What a task that is frozen at the interpreter's end must keep alive."""
-        return self
-
-    def due(self) -> None:
-        if self.waiting is not None:
-            self.waiting = None
-            self.timed_out = True
-            hub = self.hub
-            assert hub is not None
-            hub.ready.append(self)
-
-
-class Carried:
-    """What a running task keeps in the native thread's own state, where no greenlet switch reaches it.
-
-    Nobody else may find it there: `Hub.park` puts it away, and brings it back when the task goes on.
-    """
-
-    __slots__ = ()
-
-    def put_away(self) -> Any:
-        """Take it out of the thread's state; returns what `bring_back` needs, None if nothing is there."""
-        raise NotImplementedError
-
-    def bring_back(self, kept: Any) -> None:
-        """Put there again what `put_away` has returned."""
-        raise NotImplementedError
-
-
-class Reason:
-    """What a task waits for where there is no object to name: only a text, for people."""
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def __repr__(self) -> str:
-        return self._text
-
-
-#: What those wait for who called `graftlet.idle`, and `graftlet.wait` without objects.
-idlers_wait: Final = Reason("the hub to be idle")
-finishers_wait: Final = Reason("everything else to end")
-
-
-class Timer(Alarm):
-    """Calls back once, on the hub, when its deadline has passed."""
-
-    __slots__ = ("_callback",)
-
-    def __init__(self, callback: Callable[[], object]) -> None:
-        super().__init__()
-        self._callback = callback
-
-    def due(self) -> None:
-        self._callback()
-
-
-class Worker:
-    """A recycled greenlet that executes one task after the other."""
-
-    __slots__ = ("_hub", "raw", "task")
-
-    def __init__(self, hub: "Hub") -> None:
-        self._hub = hub
-        self.task: Task | None = None
-        self.raw = greenlet(self._work, hub.raw)
-
-    def _work(self) -> None:
-        hub = self._hub
-        raw = self.raw
-        ready = hub.ready
-        try:
-            while True:
-                task = self.task
-                assert task is not None
-                raw.gr_context = task.context
-                task.execute()
-                if hub.carried is not None:
-                    hub.drop_carried()
-                if hub.forked:
-                    os._exit(0)  # as when a process's last thread ends, pthread_exit(3)
-                # Invariant: nothing of a task is left in the worker when it takes the next one.
-                task.raw = task.context = None
-                # The next one that starts in this round may as well start here: it saves two switches.
-                # Invariant: never out of turn, and never more than the round's batch.
-                if hub.batch > 0 and ready[0].raw is None:
-                    hub.batch -= 1
-                    task = self.task = ready.popleft()
-                    if not task.done:
-                        task.raw = raw
-                        hub.current = task
-                        continue
-                self.task = task = None
-                raw.gr_context = None
-                if len(hub.idle) >= hub.MAX_IDLE:
-                    break
-                hub.idle.append(self)
-                hub.raw.switch()
-        finally:
-            hub.workers.discard(self)
-
-
-class Hub:
+class Hub(HubState):
     """The scheduler of one native thread.
 
     Args:
@@ -210,82 +56,27 @@ class Hub:
         poller: waits for file descriptors.
     """
 
-    #: So many idle workers are kept, about 20 KiB each.
-    MAX_IDLE: Final = 1000
-    #: What ``batch`` is from one signal of `graftlet.core._preempt` on until the hub comes round. It ends the
-    #: batch, and the rest of it will be part of the next one.
-    PREEMPTED: Final = -1
-
     def __init__(
         self,
         main: Task,
         clock: Callable[[], float] = _original.monotonic,
         poller: Poller | None = None,
     ) -> None:
-        self.clock = clock
-        self.poller = default_poller() if poller is None else poller
-        self.main = main
-        self.current = main
-        #: Invariant: a task is in here at most once.
-        self.ready: deque[Task] = deque()
-        #: How many of them still belong to the batch of this round.
-        self.batch = 0
-        self.deadlines = Deadlines()
-        self.watches: dict[int, Watch] = {}
-        #: Calls that other threads have posted.
-        self.inbox: deque[Callable[[], object]] = deque()
-        self.asleep = False
-        #: Calls under way in native threads, which will be posted back.
-        self.external = 0
-        self.idle: list[Worker] = []
-        self.workers: set[Worker] = set()
-        #: Those who wait until nothing else is ready.
-        self.idlers: list[Task] = []
-        #: Those who wait until nothing else can run any more.
-        self.finishers: list[Task] = []
-        #: What the running task keeps in the thread's own state, nearly always nothing.
-        #: Invariant: None whenever nobody runs.
-        self.carried: Carried | None = None
-        #: For tests: shuffles every batch.
-        self.shuffle: Random | None = None
-        #: Called on an exception that nobody asked for, with the task and the exception.
-        self.on_unhandled: Callable[[Any, BaseException], object] | None = None
-        #: Tells whether somebody outside may still wake this hub: None if a signal may, "" if another thread
-        #: may, which can end; else who waits for what. Set by the floor that knows.
-        self.on_stuck: Callable[[Hub], str | None] | None = None
-        self.thread = _original.get_ident()
-        self.process = os.getpid()
-        #: What ``get_ident`` is in the main greenlet.
-        self.main_ident = self.thread
-        self.closed = False
-        #: Whether this is a child process's copy of its parent's hub.
-        self.forked = False
-        #: What must outlive everything else in the process: see `Hub.freeze`.
-        self.kept: list[object] = []
-        self._witness: Watch | None = None
-        main.hub = self
-        main.raw = getcurrent()
+        super().__init__(main, clock, poller)
         self.raw = greenlet(self._run)
         # Start the loop here and now: its C stack begins where the hub is made, which is shallow,
         # and not where the first greenlet happens to park.
         self.raw.switch()
 
-    def __repr__(self) -> str:
-        return f"<Hub at {id(self):#x} of thread {self.thread}>"
-
-    def ident_of(self, task: Task) -> int:
-        """The thread ident of a task: unique among all that runs."""
-        return self.main_ident if task is self.main else id(task)
-
     # -- The trap
 
-    def park(self, waiting: object, deadline: float = INFINITY) -> bool:
+    def park(self, waiting: object, deadline: float = INFINITY) -> bool:  # noqa: C901, PLR0912 - unrolled
         """Give up control until the current task is woken.
 
         Args:
             waiting: what it waits for: the object that a waker must show to `wake`, and what the
-                deadlock report prints. Unique to this wait if another thread may wake it. ``None``
-                only if the task has been put into the run queue by the caller (a mere yield).
+                deadlock report prints. Unique to this wait if another thread may wake it. ``None``:
+                nothing, it is ready at once (a mere yield).
             deadline: in the clock's seconds.
 
         Returns: whether it was woken; False if the deadline passed first. A wake is only a hint to look
@@ -299,31 +90,79 @@ class Hub:
             raw = getcurrent()
         except RuntimeError:
             return self._stay(waiting, deadline)
-        if raw is self.raw:
-            raise BlockingCallOnHub(
-                f"a call that would wait for {waiting!r} was made on the hub, which must never wait: "
-                "a finalizer or a callback must use non-blocking calls only"
-            )
         task = self.current
+        if raw is self.raw or task.waiting is not None:
+            self._refuse(waiting, task)
         if task.pending is not None:
             self._take_pending(task)
         task.raw = raw
-        task.waiting = waiting
-        if self.carried is not None:
-            return self._park_carrying(self.carried, task, deadline)
+        try:
+            if waiting is None:
+                self.ready.append(task)
+            else:
+                task.waiting = waiting
+            if deadline != INFINITY:
+                # `Deadlines.want`, unrolled for an entry that is there already (benchmarks, echo-1-timeouts).
+                task.deadline = deadline
+                armed = task.armed
+                if armed is None or deadline < armed[0]:
+                    self.deadlines.want(task, deadline)
+            if self.carried is not None:
+                self._switch_carrying(self.carried)
+            elif ready := self.ready:
+                # Straight to the next of the batch: the way round the hub is two switches.
+                batch = self.batch
+                if (
+                    (batch > 0 or (batch > LAST and not self.inbox))
+                    and (target := (first := ready[0]).raw) is not None
+                    and target is not raw
+                ):
+                    self.batch = batch - 1
+                    self.current = first
+                    ready.popleft()
+                    target.switch()
+                else:
+                    self.raw.switch()
+            elif (next_ := self._look_in_place()) is None:
+                self.raw.switch()
+            elif next_ is not raw:
+                next_.switch()
+        except GreenletExit:
+            # Package greenlet ends this greenlet (nobody refers to it any more), wherever that happens: somebody else
+            # runs, and what the hub knows is about that one. A kill is none of these, it comes below.
+            raise
+        except BaseException:
+            # Too deep in the stack, or the handler of a signal has raised that is none of ours. Without calls of Python
+            # functions, as far as that goes: nothing of this wait is left, and nobody else's turn is lost.
+            first, self.current = self.current, task
+            if first is not task and (not self.ready or self.ready[0] is not first):
+                self.ready.appendleft(first)
+            if task.waiting is not None:
+                task.waiting = None
+            elif task in self.ready:
+                self.ready.remove(task)
+            task.deadline = INFINITY
+            raise
         if deadline == INFINITY:
-            self.raw.switch()
             if task.pending is not None:
                 self._take_pending(task)
             return True
-        self.deadlines.want(task, deadline)
-        self.raw.switch()
         task.deadline = INFINITY
         timed_out = task.timed_out
         task.timed_out = False
         if task.pending is not None:
             self._take_pending(task)
         return not timed_out
+
+    def _refuse(self, waiting: object, task: Task) -> NoReturn:
+        """The call to `park` comes from a callback, or from a finalizer: nobody is there who could wait."""
+        where = "on the hub, which must never wait"
+        if getcurrent() is not self.raw:
+            where = f"while {task!r} begins to wait for {task.waiting!r}"
+        raise BlockingCallOnHub(
+            f"a call that would wait for {waiting!r} was made {where}: "
+            "a finalizer or a callback must use non-blocking calls only"
+        )
 
     def _stay(self, waiting: object, deadline: float) -> bool:
         """`park`, when the interpreter ends and there are no greenlets any more: nobody can wake anybody."""
@@ -336,45 +175,108 @@ class Hub:
         _original.sleep(max(0, deadline - self.clock()))
         return False
 
-    def _park_carrying(self, carried: Carried, task: Task, deadline: float) -> bool:
-        """The rest of `park` for a task that keeps something in the thread's own state."""
+    def _switch_carrying(self, carried: Carried) -> None:
+        """`park`'s switch for a task that keeps something in the thread's own state."""
         self.carried = None
         kept = carried.put_away()
-        if deadline != INFINITY:
-            self.deadlines.want(task, deadline)
         self.raw.switch()
         if kept is not None:
             carried.bring_back(kept)
             self.carried = carried
-        task.deadline = INFINITY
-        timed_out = task.timed_out
-        task.timed_out = False
-        if task.pending is not None:
-            self._take_pending(task)
-        return not timed_out
 
-    def drop_carried(self) -> None:
-        """The running task has ended: what it has left in the thread's own state goes with it."""
-        if self.carried is not None:
-            self.carried.put_away()
-            self.carried = None
+    def _look_in_place(self) -> greenlet | None:  # noqa: C901, PLR0912 - as short as `_rounds` allows
+        """The short form of a round in which nobody is ready, made by the very task that parks.
+
+        It polls, and says where to go on: that is one switch instead of two, or none if the task itself is
+        woken. What has more to it than data that has come (a deadline, a call from another thread, an error) is
+        left to the hub, and so is a wait that nobody may ever end: None.
+
+        Invariants: no Python function is called once the poll has returned, for the stack may be too deep, and
+        what was polled would be lost (each event comes once). Nothing of others runs here: no callback, no ``due``.
+        """
+        poller = self.poller
+        if (
+            not (self.in_place and poller.edge)
+            or self.idlers
+            or self.finishers
+            or self.shuffle is not None
+        ):
+            return None
+        ready = self.ready
+        watches = self.watches
+        heap = self.deadlines.heap
+        while not ready:
+            timeout: float | None = None
+            wanted = INFINITY
+            try:
+                if heap:
+                    wanted = heap[0][0]
+                    if heap[0][2].deadline == INFINITY:
+                        wanted = self.deadlines.earliest_wanted()
+                if wanted != INFINITY:
+                    timeout = wanted - self.clock()
+                    if not 0 < timeout < LONGEST_POLL:
+                        return None
+                elif not self.external:
+                    witness = self._witness
+                    if (
+                        witness is None
+                        or witness.closed
+                        or (witness.reader is None and witness.writer is None)
+                    ) and not self._is_watched():
+                        return None
+                self.asleep = True
+                # Invariant: whoever finds it not asleep, a signal's handler too, has put something in before this.
+                if self.inbox or ready:
+                    self.asleep = False
+                    return None
+                events = poller.poll(timeout)
+            except RecursionError:
+                self.asleep = False
+                return None
+            except BaseException as error:
+                self._loop_failed(error)
+                return None
+            unusual: list[tuple[int, int]] | None = None
+            for event in events:
+                fd, bits = event
+                watch = watches.get(fd)
+                if watch is None:
+                    continue
+                if bits in PLAIN and watch.more is None:
+                    # `_deliver`, unrolled for what nearly all events are (benchmarks, echo-100).
+                    if bits != OUT:
+                        watch.edges += 1
+                        reader = watch.reader
+                        if reader is not None and reader.waiting is watch:
+                            reader.waiting = None
+                            ready.append(reader)
+                    if bits != IN:
+                        writer = watch.writer
+                        if writer is not None and writer.waiting is watch:
+                            writer.waiting = None
+                            ready.append(writer)
+                elif unusual is None:
+                    unusual = [event]
+                else:
+                    unusual.append(event)
+            if unusual is not None or not events:
+                self.found = (unusual or events, INFINITY if events else wanted)
+                self.asleep = False
+                return None
+            self.asleep = False
+        first = ready[0]
+        raw = first.raw
+        if raw is None:
+            return None
+        self.current = first
+        ready.popleft()
+        self.batch = len(ready)
+        return raw
 
     def yield_now(self) -> None:
         """Let everybody who is ready run first."""
-        task = self.current
-        try:
-            on_hub = getcurrent() is self.raw
-        except RuntimeError:
-            return  # the interpreter ends, there is nobody else
-        if not on_hub:
-            if task.pending is not None:
-                self._take_pending(task)
-            self.ready.append(task)
         self.park(None)
-
-    def is_running(self, task: Task) -> bool:
-        """Whether ``task`` is the one that runs now: on the hub itself nobody does."""
-        return self.current is task and getcurrent() is not self.raw
 
     @staticmethod
     def _take_pending(task: Task) -> None:
@@ -392,111 +294,6 @@ class Hub:
                 if getattr(pending, "begun", None) is False:
                     task.pending = [pending, *(task.pending or ())]
                 raise
-
-    def wake(self, task: Task, waiting: object) -> bool:
-        """Make ``task`` ready if it is parked in this very wait; says whether it was.
-
-        Only from this hub's own thread.
-        """
-        if task.waiting is waiting:
-            task.waiting = None
-            self.ready.append(task)
-            return True
-        return False
-
-    def throw(self, task: Task, exception: BaseException) -> None:
-        """Raise ``exception`` in ``task``, out of the wait that it is in or of its next one.
-
-        Only from this hub's own thread.
-        """
-        self._interrupt(task, exception)
-
-    def call_in(self, task: Task, call: Callable[[], object]) -> None:
-        """Have ``call`` made in ``task``, in the wait that it is in or in its next one.
-
-        Only from this hub's own thread.
-        """
-        self._interrupt(task, call)
-
-    def _interrupt(self, task: Task, pending: BaseException | Callable[[], object]) -> None:
-        if task.pending is None:
-            task.pending = [pending]
-        else:
-            task.pending.append(pending)
-        if task.waiting is not None:
-            task.waiting = None
-            self.ready.append(task)
-
-    def run_in_main(self, call: Callable[[], object], interrupts: bool = True) -> None:
-        """Have ``call`` made in the main greenlet, at once if that is the one that runs.
-
-        For signal handlers, which CPython calls in whatever greenlet its main thread is in. What the
-        call raises leaves main's wait; otherwise main goes on waiting.
-
-        Args:
-            interrupts: whether it interrupts main's wait for a descriptor, too, if that has no deadline.
-        """
-        main = self.main
-        if self.current is main and main.waiting is None and getcurrent() is not self.raw:
-            call()
-        elif not interrupts and isinstance(main.waiting, Watch) and main.deadline == INFINITY:
-            main.pending = [*(main.pending or ()), call]
-        else:
-            self._interrupt(main, call)
-            if self.asleep:
-                self.poller.wake()
-
-    # -- From other threads and from signal handlers
-
-    def post(self, callback: Callable[[], object]) -> None:
-        """Have ``callback`` called on the hub soon. From any thread, and from signal handlers."""
-        self.inbox.append(callback)
-        # Invariant: the hub sets ``asleep`` before it looks into the inbox for the last time.
-        if self.asleep:
-            self.poller.wake()
-
-    # -- Deadlines
-
-    def call_at(self, deadline: float, callback: Callable[[], object]) -> Timer:
-        """Have ``callback`` called on the hub when ``deadline`` has passed. It must not block."""
-        timer = Timer(callback)
-        self.deadlines.want(timer, deadline)
-        return timer
-
-    # -- Descriptors
-
-    def forget(self, watch: Watch) -> None:
-        """The descriptor is about to be closed: whoever waits for it is woken and finds it closed."""
-        watch.closed = True
-        self.poller.disarm(watch)
-        if self.watches.get(watch.fd) is watch:
-            del self.watches[watch.fd]
-        self.rouse(watch)
-
-    def rouse(self, watch: Watch) -> None:
-        """Whoever waits for the descriptor tries again. Only from this hub's own thread."""
-        self._deliver(watch, READING | WRITING)
-
-    def _deliver(self, watch: Watch, events: int) -> None:
-        """Wake those whom ``events`` concern. All of them: each tries, and who fails parks again."""
-        ready = self.ready
-        if events & READING:
-            if events & DISTRUST:
-                watch.distrust = True
-            watch.edges += 1
-            task = watch.reader
-            if task is not None and task.waiting is watch:
-                task.waiting = None
-                ready.append(task)
-        if events & WRITING:
-            task = watch.writer
-            if task is not None and task.waiting is watch:
-                task.waiting = None
-                ready.append(task)
-        if watch.more is not None:
-            for task, writing in watch.more:
-                if events & (WRITING if writing else READING):
-                    self.wake(task, watch)
 
     # -- The loop
 
@@ -519,6 +316,7 @@ class Hub:
         watches = self.watches
         edge = poller.edge
         monotonic = _original.monotonic
+        nothing: list[tuple[int, int]] = []
         poll_again = 0.0
         # With a clock of a test's own, every round polls: nothing depends on real time then.
         spare = SPARE if self.clock is monotonic else 0.0
@@ -537,47 +335,55 @@ class Hub:
                     raw = self._employ(task)
                 self.current = task
                 raw.switch()
-            # 2. What other threads have posted. What is posted meanwhile waits for the next round.
-            if inbox:
-                for _ in range(len(inbox)):
-                    inbox.popleft()()
-            # 3. Deadlines.
-            if deadlines.heap:
-                deadlines.fire(self.clock())
-            # 4. Poll, for as long as nothing else is to do.
-            if ready or inbox:
+            # 2. Poll, for as long as nothing else is to do.
+            looked: float | None = None
+            if self.found is not None:
+                events, wanted = self.found
+                self.found = None
+                if wanted != INFINITY:
+                    looked = min(wanted, self.clock())
+            elif ready or inbox:
                 now = monotonic()
                 if now < poll_again:
-                    continue
-                poll_again = now + spare
-                events = poll(0)
+                    events = nothing
+                else:
+                    poll_again = now + spare
+                    if deadlines.heap:
+                        looked = self.clock()
+                    events = poll(0)
             else:
-                timeout: float | None = None
+                timeout: float | None = 0
+                wanted = deadlines.earliest_wanted() if deadlines.heap else INFINITY
+                if wanted != INFINITY:
+                    looked = self.clock()
                 if self.idlers:
-                    timeout = 0
+                    pass
                 elif self.finishers and self._wake_finishers():
                     continue
-                elif deadlines.heap and (wanted := deadlines.earliest_wanted()) != INFINITY:
-                    timeout = min(max(0, wanted - self.clock()), LONGEST_POLL)
+                elif looked is not None:
+                    timeout = min(max(0, wanted - looked), LONGEST_POLL)
                 else:
                     timeout = self._patience()
                 self.asleep = True
                 # Invariant: whoever finds it not asleep, a signal's handler too, has put something in before this.
-                events = poll(0 if inbox or ready else timeout)
+                if inbox or ready:
+                    timeout = 0
+                events = poll(timeout)
                 self.asleep = False
-                if self.idlers and not events and not inbox:
-                    self._wake_idlers()
+                if timeout and looked is not None and not events:
+                    looked = min(wanted, self.clock())
             for fd, bits in events:
                 watch = watches.get(fd)
                 if watch is None:
                     continue
                 if bits in PLAIN and watch.more is None:
                     # `_deliver`, unrolled for what nearly all events are (benchmarks, echo-100).
-                    watch.edges += 1
-                    reader = watch.reader
-                    if reader is not None and reader.waiting is watch:
-                        reader.waiting = None
-                        ready.append(reader)
+                    if bits != OUT:
+                        watch.edges += 1
+                        reader = watch.reader
+                        if reader is not None and reader.waiting is watch:
+                            reader.waiting = None
+                            ready.append(reader)
                     if bits != IN:
                         writer = watch.writer
                         if writer is not None and writer.waiting is watch:
@@ -587,6 +393,16 @@ class Hub:
                     self._deliver(watch, bits)
                 if not edge:
                     poller.settle(watch)
+            # 3. What other threads have posted. What is posted meanwhile waits for the next round.
+            if inbox:
+                for _ in range(len(inbox)):
+                    inbox.popleft()()
+            # 4. Deadlines that had passed when the descriptors were looked at. Invariant: what was ready by then
+            # comes first, as with poll(2), however late the hub comes to look.
+            if looked is not None and deadlines.heap and deadlines.heap[0][0] <= looked:
+                deadlines.fire(looked)
+            if self.idlers and not ready and not inbox:
+                self._wake_idlers()
 
     def _employ(self, task: Task) -> greenlet:
         """A worker for a task that starts now."""
@@ -599,47 +415,6 @@ class Hub:
         task.raw = worker.raw
         return worker.raw
 
-    def _shuffle(self) -> None:
-        batch = [self.ready.popleft() for _ in range(self.batch)]
-        assert self.shuffle is not None
-        self.shuffle.shuffle(batch)
-        self.ready.extend(batch)
-
-    def _wake_idlers(self) -> None:
-        idlers, self.idlers = self.idlers, []
-        for task in idlers:
-            self.wake(task, idlers_wait)
-
-    def _wake_finishers(self) -> bool:
-        """Nothing is ready: let those go on who wait for that, if nothing else can happen any more."""
-        if self._is_watched() or self.external:
-            return False
-        # Their own time-outs are nothing to wait for.
-        for _, _, alarm in self.deadlines.heap:
-            if alarm.deadline != INFINITY and alarm not in self.finishers:
-                return False
-        finishers, self.finishers = self.finishers, []
-        for task in finishers:
-            self.wake(task, finishers_wait)
-        return True
-
-    def _is_watched(self) -> bool:
-        """Whether anybody waits for a descriptor.
-
-        The common answer costs nothing: the last one that was waited for still is.
-        """
-        witness = self._witness
-        if witness is None or witness.closed or not (witness.reader or witness.writer):
-            self._witness = next(
-                (
-                    watch
-                    for watch in self.watches.values()
-                    if watch.waits(False) or watch.waits(True)
-                ),
-                None,
-            )
-        return self._witness is not None
-
     def _patience(self) -> float | None:
         """Nothing is ready and no deadline is near: how long to wait for who could change that, None for ever.
 
@@ -650,8 +425,7 @@ class Hub:
         report = self.on_stuck(self)
         if report and not self.inbox:
             self.throw(self.main, Deadlock(report))
-        # A test's clock would run away while the thread works.
-        return None if report is None or self.clock is not _original.monotonic else LOOK_AGAIN
+        return None if report is None else LOOK_AGAIN
 
     def _loop_failed(self, error: BaseException) -> None:
         """An exception came up on the hub itself. Nothing is lost: the loop begins its next round."""
@@ -662,17 +436,6 @@ class Hub:
         failure = InternalError(f"{type(error).__name__} on the hub: {error}")
         failure.__cause__ = error
         self.throw(self.main, failure)
-
-    def freeze(self) -> None:
-        """The interpreter is ending: greenlets that are still parked stop where they are.
-
-        As daemon threads do. Without this their locals would be thrown away with the modules, and the
-        values' finalizers would run in an interpreter that is half gone.
-        """
-        for worker in self.workers:
-            task = worker.task
-            if task is not None:
-                self.kept.append(task.keepsakes())
 
     def close(self) -> None:
         """Give the hub's descriptors back. The hub can't be used again. For tests and after fork.

@@ -32,6 +32,7 @@ allocate_lock: Final = _thread.allocate_lock
 LockType: Final = _thread.LockType
 get_ident: Final = _thread.get_ident
 get_native_id: Final = _thread.get_native_id
+pthread_getcpuclockid: Final = getattr(_time, "pthread_getcpuclockid", None)
 start_new_thread: Final = _thread.start_new_thread
 ThreadLocal: Final = _thread._local
 RLock: Final = _thread.RLock
@@ -53,6 +54,7 @@ sendfile: Final = os.sendfile
 #: ``None`` where there is none: in older Pythons, on other platforms.
 readinto: Final = getattr(os, "readinto", None)
 eventfd_write: Final = getattr(os, "eventfd_write", None)
+splice: Final = getattr(os, "splice", None)
 
 wait: Final = os.wait
 waitpid: Final = os.waitpid

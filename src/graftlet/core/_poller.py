@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Final, Optional, Protocol
 from graftlet.core import _original
 
 if TYPE_CHECKING:
-    from graftlet.core._hub import Hub, Task
+    from graftlet.core._hub import Hub
+    from graftlet.core._task import Task
 
 # The same bits for epoll(7) and poll(2) on Linux, and those of poll(2) elsewhere.
 IN: Final = 0x001

@@ -26,7 +26,9 @@ from typing import Final
 from graftlet.core import _signals
 from graftlet.core._beats import BEATS
 from graftlet.core._current import hub_or_none, in_main_thread
-from graftlet.core._hub import Hub, Task, Worker
+from graftlet.core._hub import Hub
+from graftlet.core._task import Task
+from graftlet.core._worker import Worker
 
 #: Seconds of the process's own CPU time after which a thread that has not waited has to let others run; it
 #: may be one such slice late. The kernel's clock ticks every 4 ms on many machines: less is not to be had.

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 from graftlet.core._current import get_hub
 from graftlet.core._errors import Thrown, exception_from
-from graftlet.core._hub import Hub, Task, Timer
+from graftlet.core._hub import Hub
+from graftlet.core._task import Task, Timer
 
 Result = TypeVar("Result")
 

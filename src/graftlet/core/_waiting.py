@@ -14,7 +14,8 @@ from graftlet.core import _original
 from graftlet.core._current import blocking_hub, get_hub
 from graftlet.core._errors import Thrown, exception_from
 from graftlet.core._greenlet import Greenlet
-from graftlet.core._hub import Hub, Reason, finishers_wait, idlers_wait
+from graftlet.core._hub import Hub
+from graftlet.core._task import Reason, finishers_wait, idlers_wait
 from graftlet.core._timeout import Timeout
 from graftlet.core._waitqueue import WaitQueue, deadline_after
 

@@ -17,7 +17,8 @@ from typing import Final
 from graftlet.core import _original
 from graftlet.core._current import blocking_hub, per_thread
 from graftlet.core._deadlines import INFINITY
-from graftlet.core._hub import Hub, Task
+from graftlet.core._hub import Hub
+from graftlet.core._task import Task
 
 _get_ident: Final = _original.get_ident
 

@@ -18,6 +18,7 @@ from greenlet import getcurrent
 
 from graftlet.core import _original
 from graftlet.core._current import blocking_hub
+from graftlet.core._greenlet import spawn_raw
 from graftlet.core._hub import Hub
 from graftlet.io._offload import NativePool, NoThread
 from graftlet.sync._lock import Lock
@@ -57,10 +58,12 @@ def _owner() -> object:
 class Calls:
     """The calls of one connection, one after the other."""
 
-    __slots__ = ("_owner", "_turn")
+    __slots__ = ("_first", "_owner", "_turn")
 
     def __init__(self) -> None:
         self._turn = Lock()
+        #: What a finalizer has asked for: before anything else.
+        self._first: list[Callable[[], object]] = []
         # Invariant: set by who has the turn. It is a call, not its greenlet: one that has been killed
         # and left its call behind must wait for its turn like everybody else.
         self._owner: object = None
@@ -94,12 +97,39 @@ class Calls:
         owner = _owner()
         if self._owner is not None and self._owner == owner:
             return function(*args)
-        with self._turn:
-            self._owner = owner
-            try:
-                return function(*args)
-            finally:
-                self._owner = None
+        while True:
+            if self._first and parking_hub() is not None:
+                self.call(None, _nothing)
+            with self._turn:
+                if self._first and parking_hub() is not None:
+                    continue
+                self._owner = owner
+                try:
+                    self._do_first()
+                    return function(*args)
+                finally:
+                    self._owner = None
+
+    def do_first(self, function: Callable[[], object]) -> None:
+        """Have ``function()`` called soon, and before whatever is asked for from now on. For finalizers.
+
+        It is called in a native thread and must not raise.
+        """
+        self._first.append(function)
+        spawn_raw(self._do_soon)
+
+    def _do_soon(self) -> None:
+        if self._first:
+            self.call(None, _nothing)
+
+    def _do_first(self) -> None:
+        # Invariant: called only by who has the turn.
+        while self._first:
+            self._first.pop(0)()
+
+
+def _nothing() -> None:
+    pass
 
 
 class _Call:
@@ -121,6 +151,7 @@ class _Call:
         ident = _original.get_ident()
         _deputies[ident] = self
         try:
+            self._calls._do_first()
             return self._context.run(self._function, *self._args)
         finally:
             del _deputies[ident]
@@ -128,7 +159,8 @@ class _Call:
 
     def end(self) -> None:
         """It has ended, or will never begin: it is the next one's turn."""
-        self._args = ()
+        # Invariant: nothing of them is left when the caller goes on (see `graftlet.io._offload`).
+        self._function, self._args = _nothing, ()
         self.ended = True
         self._calls._owner = None
         self._calls._turn.release()

@@ -9,8 +9,14 @@ from graftlet.patch._adapters import Adapter, add
 from graftlet.patch._changes import Change
 
 
+def _amqp() -> list[Change]:
+    from graftlet.ext._amqp import find
+
+    return find()
+
+
 def _psycopg2(patched: bool) -> None:
-    from graftlet.ext._psycopg2 import settle
+    from graftlet.ext._psycopg2_wait import settle
 
     settle(patched)
 
@@ -47,6 +53,12 @@ def _sqlite3() -> list[Change]:
 
 KNOWN: Final = (
     Adapter(
+        "amqp",
+        ["amqp.transport"],
+        "what it has read of a frame is kept when its greenlet is killed",
+        _amqp,
+    ),
+    Adapter(
         "psycopg2",
         ["psycopg2._psycopg"],
         "its wait callback: libpq without blocking",
@@ -61,7 +73,8 @@ KNOWN: Final = (
     ),
     Adapter(
         "mysqlclient",
-        ["MySQLdb.connections", "MySQLdb.cursors"],
+        # The first: a program that only imports it, and connects later, is told so by doctor.
+        ["MySQLdb", "MySQLdb.connections", "MySQLdb.cursors"],
         "the calls of each connection in a native thread",
         _mysqlclient,
     ),

@@ -1,101 +1,33 @@
-"""psycopg2: its wait callback.
+"""psycopg2: connections and cursors that heed whose turn it is, and ``COPY``.
 
-Rule: psycopg2 has an official place for this, ``psycopg2.extensions.set_wait_callback``: libpq is then used
-without blocking, and the callback waits. A callback that the program has set itself is left alone. When one
-raises (the greenlet is killed, a `Timeout` passes) psycopg2 closes the connection: nobody reads the rest of
-an answer that was meant for somebody else.
+Rule: with a wait callback (`graftlet.ext._psycopg2_wait`) psycopg2 refuses a second thread that uses a connection
+at the same time, where without one it has it wait; some calls even wait for the first one natively, in the very
+thread that it needs to go on. So what stands for ``connection`` and ``cursor``, C types that can't be changed in
+place, has each method that talks to the server, or waits for those that do, wait for its turn.
 
-With a callback psycopg2 ignores ``connect_timeout``, so it is heeded here. And it refuses a second thread that
-uses a connection at the same time; without one it has it wait. So does what stands for ``connection`` and
-``cursor``, C types that can't be changed in place: each method that talks to the server waits for its turn.
-
-With a callback it refuses ``COPY``, too. That is carried out in a native thread, and the callback is away for the
-moment in which psycopg2 looks whether there is one: a moment without any Python code, so nobody else sees it.
+``COPY``, which psycopg2 refuses with a callback, is carried out in a native thread. So are large objects
+(`graftlet.ext._psycopg2_lobject`).
 """
 
-import contextlib
-import sys
 from functools import partial, wraps
 from typing import Any, Final
 
 from graftlet.core import _original
-from graftlet.core._deadlines import INFINITY
-from graftlet.ext._calls import Calls, parking_hub
+from graftlet.ext._calls import Calls
+from graftlet.ext._psycopg2_lobject import large_objects
+from graftlet.ext._psycopg2_wait import Watch, loaded, shut_down, uncalled, wait
 from graftlet.io._builtin import Functions, builtin
-from graftlet.io._wait import READ, WRITE, wait_descriptor
 from graftlet.patch._changes import Change
-
-#: ``psycopg2.extensions``: what ``poll`` returns; and the status of a connection that is being made.
-_OK, _READ, _WRITE = 0, 1, 2
-_SETUP: Final = 0
-
-#: libpq, "connect_timeout": never shorter than this (fe-connect.c, connectDBComplete).
-_SHORTEST: Final = 2
-
-
-def _module() -> Any:
-    return sys.modules.get("psycopg2._psycopg")
-
-
-def wait(connection: Any) -> None:
-    """Wait until ``connection`` has finished what it is doing; other greenlets run meanwhile."""
-    hub = parking_hub()
-    deadline = INFINITY
-    if connection.status == _SETUP:
-        seconds = _connect_timeout(connection)
-        if seconds:
-            deadline = _original.monotonic() + seconds
-    while True:
-        state = connection.poll()
-        if state == _OK:
-            return
-        if state not in (_READ, _WRITE):
-            raise _module().OperationalError(f"unexpected answer of poll(): {state!r}")
-        fd = connection.fileno()
-        if hub is None:
-            ready = _wait_natively(fd, state, deadline)
-        else:
-            ready = wait_descriptor(hub, fd, READ if state == _READ else WRITE, deadline)
-        if not ready:
-            raise _module().OperationalError("connection to server failed: timeout expired")
-
-
-def _connect_timeout(connection: Any) -> int:
-    """Seconds; 0 if there is none."""
-    parameters = sys.modules["psycopg2.extensions"].parse_dsn(connection.dsn)
-    try:
-        seconds = int(parameters.get("connect_timeout", 0))
-    except ValueError:
-        return 0  # libpq has complained about it already
-    return max(seconds, _SHORTEST) if seconds > 0 else 0
-
-
-def _wait_natively(fd: int, state: int, deadline: float) -> bool:
-    """In a native thread without a hub, or on the hub itself, nobody else could run."""
-    left = None if deadline == INFINITY else max(0.0, deadline - _original.monotonic())
-    wanted = ([fd], []) if state == _READ else ([], [fd])
-    return any(_original.select(*wanted, [], left))
-
-
-def settle(patched: bool) -> None:
-    """Set the callback, or take it back."""
-    module = _module()
-    if module is None:
-        return
-    current = module.get_wait_callback()
-    if patched and current is None:
-        module.set_wait_callback(wait)
-    elif not patched and current is wait:
-        module.set_wait_callback(None)
-
 
 # -- One thread at a time for each connection
 
 _CONNECTION: Final = (
-    "__exit__ commit lobject reset rollback set_client_encoding set_isolation_level set_session "
+    "__exit__ close commit reset rollback set_client_encoding set_isolation_level set_session "
     "tpc_begin tpc_commit tpc_prepare tpc_recover tpc_rollback"
 )
 _CURSOR: Final = "callproc execute executemany"
+#: Whoever sets one of these waits natively for the query of another greenlet.
+_ATTRIBUTES: Final = "autocommit deferrable isolation_level readonly"
 #: A named cursor lives in the server.
 _NAMED: Final = "__exit__ __next__ close fetchall fetchmany fetchone scroll"
 
@@ -113,6 +45,14 @@ def _of_connection(native: Any) -> Any:
     return method
 
 
+def _attribute(native: Any) -> Any:
+    def set_value(self: Any, value: Any) -> None:
+        turn: Calls = self._graftlet_turn
+        turn.here(native.__set__, self, value)
+
+    return property(native.__get__, set_value, doc=native.__doc__)
+
+
 def _of_cursor(native: Any, named: bool) -> Any:
     @wraps(native)
     def method(self: Any, /, *args: Any, **kwargs: Any) -> Any:
@@ -126,8 +66,6 @@ def _of_cursor(native: Any, named: bool) -> Any:
 
 # -- COPY
 
-_SHUT_RDWR: Final = 2
-
 
 class _CopiedFile:
     """The program's file, in a ``COPY``; psycopg2 asks whether it is an ``io.TextIOBase``."""
@@ -136,8 +74,7 @@ class _CopiedFile:
         self._file = file
         self._connection = connection
         self._abandoned = False
-        #: Whether psycopg2 has found that there is no callback: that is over, then.
-        self.looked_for = False
+        self.watch = Watch()
 
     @property  # type: ignore[misc] # what `isinstance` goes by, as in `unittest.mock`
     def __class__(self) -> Any:
@@ -145,16 +82,14 @@ class _CopiedFile:
 
     def __getattr__(self, name: str) -> Any:
         # Invariant: psycopg2 looks for ``read`` and ``write`` first thing when it has found no callback.
-        if not self.looked_for:
-            self.looked_for = True
-            settle(True)
+        self.watch.found_none()
         method = getattr(self._file, name)
         return self._read if name == "read" else method
 
     def _read(self, *size: int) -> Any:
         # libpq itself says nothing of a connection that has ended until there is no more to be sent.
         if self._abandoned:
-            raise _module().OperationalError("the greenlet was killed that asked for this COPY")
+            raise loaded().OperationalError("the greenlet was killed that asked for this COPY")
         data = self._file.read(*size)
         # libpq does not block, as long as there is a callback: what the server does not take it would keep
         # in memory. In a native thread nobody else waits with us.
@@ -164,26 +99,7 @@ class _CopiedFile:
     def abandon(self) -> None:
         """End the ``COPY`` that a killed greenlet has left behind, and the connection with it."""
         self._abandoned = True
-        with contextlib.suppress(OSError, _module().Error):  # not connected any more
-            end = _original.socket(fileno=self._connection.fileno())
-            try:
-                end.shutdown(_SHUT_RDWR)
-            finally:
-                end.detach()
-
-
-def _uncalled(
-    module: Any, native: Any, cursor: Any, sql: Any, file: _CopiedFile, *size: Any
-) -> Any:
-    """``cursor.copy_expert(...)``, which finds that there is no callback."""
-    calls = partial(module.set_wait_callback, None), partial(native, cursor, sql, file, *size)
-    try:
-        # From C to C: between the two no other thread, greenlet or signal handler gets its turn.
-        _, result = map(partial.__call__, calls)
-        return result
-    finally:
-        if not file.looked_for:  # it has complained about something else
-            settle(True)
+        shut_down(self._connection)
 
 
 def _copy_expert(module: Any) -> Any:
@@ -200,7 +116,7 @@ def _copy_expert(module: Any) -> Any:
             return native(self, sql, file)  # complains
         copied = _CopiedFile(file, self.connection)
         size = (*size, *more.values())
-        return turn.call(copied.abandon, _uncalled, module, native, self, sql, copied, *size)
+        return turn.call(copied.abandon, uncalled, copied.watch, native, self, sql, copied, *size)
 
     del copy_expert.__wrapped__  # the sweep would find it
     return copy_expert
@@ -245,7 +161,14 @@ def _copies(module: Any, name: str, method: str, direction: str) -> Any:
 class _StandIns:
     """What stands for the types of one ``psycopg2._psycopg``, and for the function that makes connections."""
 
-    __slots__ = ("connect", "connection", "cursor", "native_connect", "native_connection")
+    __slots__ = (
+        "connect",
+        "connection",
+        "cursor",
+        "lobject",
+        "native_connect",
+        "native_connection",
+    )
 
     def __init__(self, module: Any) -> None:
         # Not in variables of the functions below: the sweep would find the originals there.
@@ -283,6 +206,7 @@ class _StandIns:
                     kwargs["cursor_factory"] = self.cursor
             return self.native_connection.cursor(connection, *args, **kwargs)
 
+        self.lobject, lobject = large_objects(module)
         self.connection: Any = type(
             "connection",
             (module.connection,),
@@ -292,6 +216,11 @@ class _StandIns:
                 "__doc__": module.connection.__doc__,
                 "__init__": init,
                 "cursor": cursor,
+                "lobject": lobject,
+                **{
+                    name: _attribute(getattr(module.connection, name))
+                    for name in _ATTRIBUTES.split()
+                },
                 **{
                     name: _of_connection(getattr(module.connection, name))
                     for name in _CONNECTION.split()
@@ -315,7 +244,7 @@ _stand_ins: Final[dict[Any, _StandIns]] = {}
 
 def find() -> list[Change]:
     """What the adapter changes."""
-    module = _module()
+    module = loaded()
     if module is None or not hasattr(module, "_connect"):
         return []
     if module not in _stand_ins:
@@ -324,5 +253,6 @@ def find() -> list[Change]:
     return [
         Change(module, "connection", stand_ins.connection),
         Change(module, "cursor", stand_ins.cursor),
+        Change(module, "lobject", stand_ins.lobject),
         Change(module, "_connect", stand_ins.connect),
     ]

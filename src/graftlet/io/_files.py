@@ -32,7 +32,7 @@ from graftlet.core import _original
 from graftlet.core._current import hub_or_none
 from graftlet.io import _os
 from graftlet.io._builtin import Functions
-from graftlet.sync._lock import RLock
+from graftlet.sync._rlock import RLock
 
 if TYPE_CHECKING:
     from io import BufferedIOBase as _Layer

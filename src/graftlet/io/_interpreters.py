@@ -26,6 +26,8 @@ from graftlet.io._native_call import NativeCall
 _RUN: Final = {
     "_interpreters": ("exec", "run_string", "run_func", "call"),
     "_xxsubinterpreters": ("exec", "run_string", "run_func"),
+    # By this CPython's own tests run code as a C program does that embeds Python.
+    "_testinternalcapi": ("exec_interpreter",),
 }
 _WAIT: Final = {
     "_interpchannels": ("send", "send_buffer"),

@@ -34,7 +34,7 @@ class _Locking(NativeCall):
     def __init__(self, hub: Hub, function: Callable[..., Any], descriptor: int, *args: int) -> None:
         super().__init__(hub, function, descriptor, *args)
         self._unlock = (descriptor, LOCK_UN, *args[1:])
-        self._file = _identity(descriptor)
+        self._file = _identity(function, descriptor)
         self.left = False
         self.unwanted = True
         with _table_guard:
@@ -59,14 +59,14 @@ class _Locking(NativeCall):
         if wanted or self.error is not None or not self.unwanted:
             return
         try:
-            if _identity(self._unlock[0]) == self._file:
+            if _identity(self._function, self._unlock[0]) == self._file:
                 self._function(*self._unlock)
         except OSError:
             pass  # closed, and the lock with it
 
 
-#: By file: the native threads that wait for its lock. Also those whose greenlet has left.
-_locking: Final[dict[tuple[int, int], list[_Locking]]] = {}
+#: By what is locked: the native threads that wait for it. Also those whose greenlet has left.
+_locking: Final[dict[tuple[int, int, int], list[_Locking]]] = {}
 _table_guard: Final = free_in_children(_original.allocate_lock())
 
 
@@ -74,15 +74,20 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_locking.clear)  # nobody waits there
 
 
-def _identity(descriptor: int) -> tuple[int, int]:
+def _identity(function: Callable[..., Any], descriptor: int) -> tuple[int, int, int]:
+    """What is locked. The kernel's two kinds of locks know nothing of each other.
+
+    One is the process's (fcntl(2)): whatever descriptors it has, the file counts. The other is that of the open file
+    (flock(2)), for which the descriptor's number has to stand.
+    """
     status = os.fstat(descriptor)
-    return status.st_dev, status.st_ino
+    return status.st_dev, status.st_ino, descriptor if function is _original.flock else -1
 
 
-def _note(descriptor: int, unwanted: bool) -> None:
-    """This process wants to have (or not to have) locks on the file from now on."""
+def _note(function: Callable[..., Any], descriptor: int, unwanted: bool) -> None:
+    """This process wants to have (or not to have) the lock from now on."""
     if _locking:
-        file = _identity(descriptor)
+        file = _identity(function, descriptor)
         with _table_guard:
             for call in _locking.get(file, ()):
                 call.unwanted = unwanted
@@ -98,16 +103,16 @@ def _locked(function: Callable[..., Any], file: Any, operation: int, *args: int)
     descriptor: int = index(fileno() if fileno else file)
     if operation & LOCK_UN:
         result = function(descriptor, operation, *args)
-        _note(descriptor, unwanted=True)
+        _note(function, descriptor, unwanted=True)
         return result
     try:
         result = function(descriptor, operation | LOCK_NB, *args)
     except (BlockingIOError, PermissionError):  # fcntl(2): EAGAIN or EACCES
         if operation & LOCK_NB:
             raise
-        _note(descriptor, unwanted=False)
+        _note(function, descriptor, unwanted=False)
         return _Locking(hub, function, descriptor, operation, *args).outcome()
-    _note(descriptor, unwanted=False)
+    _note(function, descriptor, unwanted=False)
     return result
 
 

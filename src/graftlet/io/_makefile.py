@@ -16,7 +16,7 @@ from types import FunctionType, SimpleNamespace
 from typing import Any, Final
 
 from graftlet.io._files import BufferedWriter, leave_to_c, note_buffer
-from graftlet.sync._lock import RLock
+from graftlet.sync._rlock import RLock
 
 
 class BufferedRWPair(_BufferedRWPair):

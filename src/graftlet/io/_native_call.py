@@ -11,7 +11,8 @@ from typing import Any
 
 from graftlet.core import _original
 from graftlet.core._deadlock import own_threads
-from graftlet.core._hub import Hub, Task
+from graftlet.core._hub import Hub
+from graftlet.core._task import Task
 
 
 class NativeCall:
@@ -79,7 +80,8 @@ class NativeCall:
                 raise self.error
             finally:
                 self.error = None  # its traceback refers to this frame
-        return self.value
+        value, self.value = self.value, None
+        return value
 
     def leave(self) -> None:
         """The greenlet has left, the call goes on."""
@@ -101,6 +103,9 @@ class NativeCall:
             self.error = None
         except BaseException as error:
             self.error = error
+        # Invariant: when the greenlet goes on, nothing of its arguments is left here: it may count on it that a
+        # finalizer runs at once, and in its own thread. `wait` takes the outcome out.
+        self._args = ()
         if self._is_second():
             self.end(False)
         else:

@@ -15,7 +15,8 @@ from typing import Any, Final, TypeVar
 from graftlet.core import _original
 from graftlet.core._current import blocking_hub
 from graftlet.core._deadlock import own_threads
-from graftlet.core._hub import Hub, Task
+from graftlet.core._hub import Hub
+from graftlet.core._task import Task
 
 Result = TypeVar("Result")
 
@@ -55,8 +56,8 @@ class _Call:
             self.value = self.function(*self.args, **self.kwargs)
         except BaseException as error:
             self.error = error
-        # The caller may count the references to its arguments as soon as it goes on.
-        self.args, self.kwargs = (), {}
+        # Invariant: as in `NativeCall`. `NativePool.call` takes the outcome out.
+        self.function, self.args, self.kwargs = _ended, (), {}
         self.hub.post(self._back)
 
     def _back(self) -> None:
@@ -64,6 +65,10 @@ class _Call:
         self.back = True
         self.hub.external -= 1
         self.hub.wake(self.task, self)
+
+
+def _ended() -> None:
+    """What a call that has ended still has to do."""
 
 
 class NativePool:
@@ -115,7 +120,8 @@ class NativePool:
                 raise call.error
             finally:
                 call.error = None  # the traceback refers to this frame
-        value: Result = call.value
+        value: Result
+        value, call.value = call.value, None
         return value
 
     def _wake_or_start(self) -> None:

@@ -19,6 +19,7 @@ import os
 import select
 import stat
 import sys
+from collections.abc import Callable
 from functools import partial
 from operator import index
 from typing import Any, Final
@@ -41,6 +42,7 @@ _ALWAYS_READY: Final = frozenset((stat.S_IFREG, stat.S_IFDIR, stat.S_IFBLK))
 _UNSUPPORTED: Final = frozenset((errno.EOPNOTSUPP, errno.ENOSYS, errno.ESPIPE))
 #: One call reads no more (bytes): its buffer is filled with zeros first, whatever comes in.
 LONGEST_READ: Final = 256 * 1024
+_SPLICE_F_NONBLOCK: Final = 2  # Python has no name for it
 #: /dev/ptmx: opening that makes another terminal.
 _MASTER: Final = os.makedev(5, 2)
 
@@ -245,6 +247,20 @@ def forget(fd: int) -> None:
         hub.forget(watch)
 
 
+#: The numbers of the standard streams.
+STANDARD: Final = (0, 1, 2)
+#: Called with one of these numbers when it has become another file's, which may keep its readers waiting
+#: where the one before did not.
+on_another_file: Final[list[Callable[[int], object]]] = []
+
+
+def has_another_file(fd: int) -> None:
+    """Descriptor ``fd`` has become that of another file."""
+    if fd in STANDARD:
+        for function in on_another_file:
+            function(fd)
+
+
 def _own_descriptors(hub: Hub) -> list[int]:
     """Those that the hub itself can't do without."""
     poller: Any = hub.poller
@@ -326,6 +342,40 @@ class OsFunctions(Functions):
                 return done
             raise
 
+    def splice(
+        self,
+        src: int,
+        dst: int,
+        count: int,
+        offset_src: int | None = None,
+        offset_dst: int | None = None,
+        flags: int = 0,
+    ) -> int:
+        """As ``os.splice``; other greenlets run meanwhile."""
+        assert _original.splice is not None
+        move = partial(_original.splice, src, dst, count, offset_src, offset_dst)
+        hub = hub_or_none()
+        both = (src, select.POLLIN, READ), (dst, select.POLLOUT, WRITE)
+        ends = [end for end in both if _concerns_us(end[0])]
+        if hub is None or not ends or flags & _SPLICE_F_NONBLOCK:
+            return int(move(flags))
+        while True:
+            try:
+                # splice(2): the flag is for pipes, everything else goes by its own mode.
+                now = partial(move, flags | _SPLICE_F_NONBLOCK)
+                for fd, _, _ in ends:
+                    if not stat.S_ISFIFO(_fstat(fd).st_mode) and _get_blocking(fd):
+                        now = partial(unblocked, fd, now)
+                return int(now())
+            except BlockingIOError:
+                waited = next((end for end in ends if not is_ready(end[0], end[1])), None)
+                if waited is not None and not _get_blocking(waited[0]):
+                    raise
+            if waited is not None:
+                wait_descriptor(hub, waited[0], waited[2])
+            else:  # something that poll(2) does not tell
+                return int(NativeCall(hub, move, flags).outcome())
+
     def eventfd_read(self, fd: int) -> int:
         """As ``os.eventfd_read``; other greenlets run meanwhile."""
         hub = hub_or_none()
@@ -390,7 +440,9 @@ class OsFunctions(Functions):
             if fd2 in hub.watches:
                 _fstat(fd)  # EBADF: then fd2 is not closed
                 forget(fd2)
-        return _original.dup2(fd, fd2, inheritable)
+        result: int = _original.dup2(fd, fd2, inheritable)
+        has_another_file(fd2)
+        return result
 
 
 def _concerns_us(fd: int) -> bool:

@@ -83,11 +83,13 @@ class SocketState(Watch):
     __slots__ = (
         "blocks",
         "elsewhere",
+        "heard",
         "marked_closed",
         "owner",
         "recv",
         "recv_into",
         "send",
+        "sent",
         "shadow",
         "stream",
         "tls",
@@ -109,6 +111,9 @@ class SocketState(Watch):
         self.blocks = False
         #: The watches of those who wait in other hubs, or beside another socket object with this number.
         self.elsewhere: list[Watch] = []
+        #: Addresses that need no resolving: those that were heard from and sent to last (benchmarks, udp).
+        self.heard: Any = None
+        self.sent: Any = None
         #: Tells when the socket object is gone.
         self.owner: weakref.ref[Any] | None = None
 
@@ -368,16 +373,21 @@ def _size(data: Any) -> int:
 
 def recvfrom(self: Socket, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]:
     """``socket.recvfrom``."""
-    if flags & _WAITALL and _gettimeout(self) is None and _is_stream(self):
+    if flags and flags & _WAITALL and _gettimeout(self) is None and _is_stream(self):
         return recv(self, bufsize, flags), None
-    state = state_of(self)
+    state = self._closed
+    if state.__class__ is not SocketState:
+        state = state_of(self)
     deadline = 0.0
     while state is not None:
         try:
-            return state.shadow.recvfrom(bufsize, flags | _DONTWAIT)
+            received = state.shadow.recvfrom(bufsize, flags | _DONTWAIT)
         except BlockingIOError:
             if not (deadline := wait(self, state, False, deadline, flags)):
                 break
+        else:
+            state.heard = received[1]
+            return received
     return _recvfrom(self, bufsize, flags)
 
 
@@ -475,13 +485,21 @@ def _send_rest(self: Socket, state: SocketState, data: Any, sent: int, flags: in
 
 def sendto(self: Socket, data: Any, *flags_and_address: Any) -> int:
     """``socket.sendto(data, address)`` and ``socket.sendto(data, flags, address)``."""
-    state = state_of(self)
-    if state is None or len(flags_and_address) not in (1, 2):
+    state = self._closed
+    if state.__class__ is not SocketState:
+        state = state_of(self)
+    if len(flags_and_address) == 1:
+        flags, address = 0, flags_and_address[0]
+    elif len(flags_and_address) == 2:
+        flags, address = flags_and_address
+    else:
         return _sendto(self, data, *flags_and_address)
-    flags = flags_and_address[0] if len(flags_and_address) == 2 else 0
-    address = flags_and_address[-1]
-    if _gettimeout(self) != 0:
-        address = resolved(_family(self), address)
+    if state is None:
+        return _sendto(self, data, flags, address)
+    if address is not state.heard and address is not state.sent and _gettimeout(self) != 0:
+        named, address = address, resolved(_family(self), address)
+        if named is address and type(address) is tuple:
+            state.sent = address
     deadline = 0.0
     while True:
         try:

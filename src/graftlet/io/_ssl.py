@@ -23,9 +23,8 @@ Rules:
 # mypy: disable-error-code="no-any-return"
 # What C returns is passed on as it is.
 import _ssl
-import gc
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fcntl import ioctl
 from functools import partial
 from operator import index
@@ -436,18 +435,16 @@ def sendall(self: Socket, data: Any, flags: int = 0) -> None:
 # -- What exists already
 
 
-def adopt_existing() -> None:
-    """Let the sockets on which TLS is spoken already stand on a `Tls`, too."""
-    # Instances refer to their class.
-    holders: list[Any] = gc.get_referrers(*_with_subclasses(_SSLSocket))
-    for each in holders:
+def adopt_existing(objects: list[Any]) -> None:
+    """Let the sockets on which TLS is spoken already stand on a `Tls`, too: they wait in the hub from now on.
+
+    Those made while patched go on after it.
+
+    Args:
+        objects: the instances of ``ssl.SSLSocket`` are among them.
+    """
+    for each in objects:
         if issubclass(type(each), _SSLSocket):
             real = vars(each).get("_sslobj")
             if isinstance(real, _REAL) and (state := state_of(each)) is not None:
                 each._sslobj = Tls(real, state, None)
-
-
-def _with_subclasses(kind: Any) -> Iterator[Any]:
-    yield kind
-    for each in kind.__subclasses__():
-        yield from _with_subclasses(each)

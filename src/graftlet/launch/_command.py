@@ -30,6 +30,7 @@ the program from standard input.
 
 options:
   --follow-children  Python processes that the program starts run so as well
+  --native PACKAGES  packages, with commas, that keep native threads (grpc)
   -h, --help         show this text
   -V, --version      show graftlet's version
 
@@ -46,6 +47,7 @@ interpreter go to the interpreter: python -X dev -W error -m graftlet script.py
 
 environment:
   GRAFTLET=0         run the program unchanged, on real threads
+  GRAFTLET_NATIVE    more packages for --native
 """
 
 
@@ -56,7 +58,7 @@ class UsageError(Exception):
 class Command:
     """What was asked for: a kind, its target and everything that belongs to the program."""
 
-    __slots__ = ("arguments", "follow_children", "is_module", "kind", "strict", "target")
+    __slots__ = ("arguments", "follow_children", "is_module", "kind", "native", "strict", "target")
 
     def __init__(
         self,
@@ -66,11 +68,14 @@ class Command:
         follow_children: bool = False,
         is_module: bool = False,
         strict: bool = False,
+        native: str = "",
     ) -> None:
         self.kind: Kind = kind
         self.target = target
         self.arguments: list[str] = [] if arguments is None else arguments
         self.follow_children = follow_children
+        #: Names with commas.
+        self.native = native
         #: Of ``doctor``: whether the target is a module, and whether what can't be patched is a failure.
         self.is_module = is_module
         self.strict = strict
@@ -82,6 +87,7 @@ def parse(words: list[str]) -> Command:
     :raises UsageError: for an unknown option, a missing argument, or no program at all.
     """
     follow_children = False
+    native = ""
     position = 0
     while position < len(words):
         word = words[position]
@@ -93,19 +99,22 @@ def parse(words: list[str]) -> Command:
         if word == "--follow-children":
             follow_children = True
             continue
+        if word == "--native" or word.startswith("--native="):
+            names = [word[9:]] if word != "--native" else words[position : position + 1]
+            if not any(names):
+                raise UsageError(f"argument expected for the --native option\n{HINT}")
+            position += word == "--native"
+            native += f",{names[0]}"
+            continue
         if word == "doctor":
             return _doctor(words[position:])
         if word[:2] in ("-m", "-c"):
             # As python: the argument may be glued to the option, and may be empty if it is not.
-            if len(word) > 2:
-                target = word[2:]
-            elif position < len(words):
-                target = words[position]
-                position += 1
-            else:
+            rest = [*filter(None, [word[2:]]), *words[position:]]
+            if not rest:
                 raise UsageError(f"argument expected for the {word} option\n{HINT}")
             kind: Kind = "module" if word[1] == "m" else "code"
-            return Command(kind, target, words[position:], follow_children)
+            return Command(kind, rest[0], rest[1:], follow_children, native=native)
         if word == "--":
             if position == len(words):
                 break
@@ -117,8 +126,8 @@ def parse(words: list[str]) -> Command:
                 f"python {word} ... -m graftlet ...)\n{HINT}"
             )
         if word == "-":
-            return Command("stdin", word, words[position:], follow_children)
-        return Command("file", word, words[position:], follow_children)
+            return Command("stdin", word, words[position:], follow_children, native=native)
+        return Command("file", word, words[position:], follow_children, native=native)
     raise UsageError(f"no program given\n{HINT}")
 
 

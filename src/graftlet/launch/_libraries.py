@@ -21,7 +21,7 @@ _MODULE: Final = (
 #: By a module that is loaded when the library is: what to do.
 BLOCKING: Final = {
     "grpc._cython.cygrpc": (
-        'its own threads must stay native: graftlet.patch_all(native={"grpc"}); '
+        'its own threads must stay native: graftlet.patch_all(native={"grpc"}) or graftlet --native grpc program; '
         "and make calls with graftlet.offload(stub.Method, request)"
     ),
     "confluent_kafka.cimpl": _OFFLOAD,

@@ -51,7 +51,7 @@ def run(command: Command) -> None:
     """
     _leave_path()
     if os.environ.get("GRAFTLET") != "0":
-        _patch(follow_children=command.follow_children)
+        _patch(command)
     way, name, target = _way(command)
     sys.argv = [name, *command.arguments]
     from_file = way in (_file, _stdin)
@@ -82,14 +82,20 @@ def _leave_path() -> None:
         del sys.path[:1]
 
 
-def _patch(*, follow_children: bool) -> None:
-    if follow_children:
+def _patch(command: Command) -> None:
+    if command.follow_children:
         from graftlet.launch._children import follow
 
         follow(os.environ)
+    if command.native:
+        # For the program's children, too. The engine reads it.
+        os.environ["GRAFTLET_NATIVE"] = os.environ.get("GRAFTLET_NATIVE", "") + "," + command.native
     from graftlet.patch import patch_all
 
-    patch_all()
+    try:
+        patch_all()
+    except ValueError as error:  # such a name can't be a package's
+        _give_up(f"graftlet: {error}")
 
 
 def _way(command: Command) -> tuple[Callable[[str], Start], str, str]:

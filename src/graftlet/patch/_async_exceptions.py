@@ -11,7 +11,7 @@ import sys
 from typing import Any, Final
 
 from graftlet.core import _original
-from graftlet.core._hub import Task
+from graftlet.core._task import Task
 from graftlet.patch._threads import thread_of
 
 _NAME: Final = "PyThreadState_SetAsyncExc"

@@ -16,7 +16,8 @@ from typing import Any, Final
 
 from graftlet.core._current import hub_or_none, set_hub_maker
 from graftlet.core._greenlet import make_hub
-from graftlet.core._hub import Carried, Hub
+from graftlet.core._hub import Hub
+from graftlet.core._task import Carried
 from graftlet.io._builtin import builtin
 
 

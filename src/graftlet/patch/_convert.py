@@ -8,22 +8,25 @@ import gc
 import sys
 import weakref
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import compress
 from types import BuiltinMethodType
 from typing import Any, Final
 
 from graftlet.core import _original
+from graftlet.core._poller import EpollPoller, LevelPoller
 from graftlet.io._select import Poll, epoll
 from graftlet.patch._applied import every_change
 from graftlet.patch._kept import is_kept, is_native_name, natives
-from graftlet.patch._referrers import holders_of
+from graftlet.patch._referrers import holders_of, unexplained
 from graftlet.patch._report import Place
 from graftlet.patch._sentinel import NativeSentinelLock, sentinels
 from graftlet.patch._sweep import is_ours_name, is_ours_or_namespace
 from graftlet.patch._threads import ThreadHandle
 from graftlet.sync._local import ThreadLocal, give_back_local, local_of
-from graftlet.sync._lock import ThreadLock, ThreadRLock
+from graftlet.sync._lock import ThreadLock
 from graftlet.sync._old_local import adopt_subclasses, give_back_subclasses
+from graftlet.sync._rlock import ThreadRLock
 
 Pairs = dict[int, tuple[Any, Any]]
 
@@ -34,9 +37,59 @@ def existing(groups: list[str], olds: Pairs) -> tuple[Pairs, list[Place], list[A
     Args:
         olds: what else is about to be swept.
 
-    Returns: the pairs; what has no successor, such as an RLock that another native thread holds; and who
+    Returns: the pairs; what has no successor, such as a process's RLock that another native thread holds; and who
         refers to any of all that, for the sweep.
     """
+    kinds = _kinds(groups)
+    sought = _sought(groups, kinds)
+    objects = gc.get_objects()
+    some = list(compress(objects, map(sought.__contains__, map(type, objects))))
+    islands = _of_islands(objects) if natives else set()
+    del objects
+    pairs, left = _in_place(groups, some)
+    found = [each for each in some if type(each) in kinds]
+    if _original.SemLock in kinds:
+        from graftlet.patch._multiprocessing import untracked_semaphores
+
+        found += untracked_semaphores(some)
+    methods = [each for each in some if type(each) is BuiltinMethodType]
+    hubs_own = gc.get_referents(*(each for each in some if type(each) in _POLLERS))
+    del some
+
+    hidden = [_NoInstances, *(kind for kind in kinds if kind in (_original.epoll, _Poll))]
+    swept = (*olds.values(), *pairs.values())
+    own = [*swept, swept, found, hidden, kinds, sought, methods, hubs_own]
+
+    def asked() -> list[Any]:
+        """Who refers to all that. The question takes as long as all the rest."""
+        things = set(map(id, found))
+        bound = (each for each in methods if id(each.__self__) in things)
+        return holders_of([*(old for old, _ in swept), *found, *bound, *hidden], own)
+
+    holders = asked()
+    if _has_hidden(hidden, [*holders, *every_change(), *own], hubs_own):
+        found += _untracked(gc.get_objects(), hidden)
+        holders = asked()
+    ours = islands | _held_by_graftlet(holders)
+    ends = sentinels() if "threading" in groups else set()
+    for each in found:
+        if id(each) in ours or is_kept(each):
+            continue
+        successor = NativeSentinelLock(each) if id(each) in ends else kinds[type(each)](each)
+        if successor is None:
+            left.append(Place("another native thread", each))
+        else:
+            pairs[id(each)] = (each, successor)
+    # ``Condition`` keeps ``lock.acquire``: such methods go with the lock.
+    for each in methods:
+        pair = pairs.get(id(each.__self__))
+        if pair is not None and not isinstance(pair[1], type):
+            pairs[id(each)] = (each, getattr(pair[1], each.__name__))
+    return pairs, left, holders
+
+
+def _kinds(groups: list[str]) -> dict[type, Any]:
+    """The types of what gets a successor, each with what makes one."""
     kinds: dict[type, Any] = {}
     if "threading" in groups:
         kinds[_original.LockType] = ThreadLock.of
@@ -57,57 +110,60 @@ def existing(groups: list[str], olds: Pairs) -> tuple[Pairs, list[Place], list[A
         from graftlet.io._semaphores import SemLock
 
         kinds[_original.SemLock] = SemLock.of
-    hidden = [_NoInstances, *(kind for kind in kinds if kind in (_original.epoll, _Poll))]
-    references = list(map(sys.getrefcount, hidden))
-    sought = {*kinds, BuiltinMethodType}
+    return kinds
+
+
+def _sought(groups: list[str], kinds: dict[type, Any]) -> set[type]:
+    """The types of all that is looked for: `kinds`, and what helps to find them or is changed in place."""
+    sought = {*kinds, BuiltinMethodType, *_POLLERS}
     if "files" in groups:
         from graftlet.patch import _existing_files
 
         sought.update(_existing_files.KINDS)
-    objects = gc.get_objects()
-    some = [each for each in objects if type(each) in sought]
-    found = [each for each in some if type(each) in kinds]
-    if _original.SemLock in kinds:
-        from graftlet.patch._multiprocessing import untracked_semaphores
+    if "ssl" in groups:
+        from ssl import SSLSocket
 
-        found += untracked_semaphores(objects)
-    islands = _of_islands(objects) if natives else set()
+        sought.update(_with_subclasses(SSLSocket))
+    if "multiprocessing.synchronize" in sys.modules:
+        from multiprocessing.synchronize import SemLock
+
+        sought.update(_with_subclasses(SemLock))
+    return sought
+
+
+def _in_place(groups: list[str], some: list[Any]) -> tuple[Pairs, list[Place]]:
+    """Make sockets, TLS and files cooperative; pairs of what nevertheless needs a successor, and what is left."""
     pairs: Pairs = _socket_methods(some) if "socket" in groups else {}
     left = []
     if "files" in groups:
+        from graftlet.patch import _existing_files
+
         raw_files, busy_files = _existing_files.make_cooperative(some)
         pairs.update(raw_files)
         left += [Place("another native thread, or a full pipe,", each) for each in busy_files]
-    del objects, some
-    hidden = [_NoInstances, *(kind for kind in kinds if kind in (_original.epoll, _Poll))]
+    if "ssl" in groups:
+        from graftlet.io._ssl import adopt_existing
 
-    swept = (*olds.values(), *pairs.values())
-    own = [*swept, swept, found, hidden, kinds, sought]
+        adopt_existing(some)
+    return pairs, left
 
-    def asked() -> list[Any]:
-        """Who refers to all that. The question takes as long as all the rest."""
-        return holders_of([*(old for old, _ in swept), *found, *hidden], own)
 
-    holders = asked()
-    # Mostly the collector knows all who refer to these types, and nobody need look for hidden instances.
-    known = Counter(
-        map(id, gc.get_referents(*holders, *every_change(), *olds.values(), hidden, kinds))
+def _has_hidden(kinds: list[type], holders: list[Any], hubs_own: list[Any]) -> bool:
+    """Whether any of ``kinds`` has instances that the collector does not know, besides those of hubs.
+
+    Mostly it knows all who refer to the type, and nobody need look for instances.
+    """
+    references = unexplained(kinds, holders)
+    hubs = Counter(type(each) for each in hubs_own if not gc.is_tracked(each))
+    return any(
+        count - hubs[kind] > references[0] for kind, count in zip(kinds, references, strict=True)
     )
-    unknown = [count - known[id(kind)] for count, kind in zip(references, hidden, strict=True)]
-    if max(unknown) > unknown[0]:
-        found += _untracked(gc.get_objects(), hidden)
-        holders = asked()
-    ours = islands | _held_by_graftlet(holders)
-    ends = sentinels() if "threading" in groups else set()
-    for each in found:
-        if id(each) in ours or is_kept(each):
-            continue
-        successor = NativeSentinelLock(each) if id(each) in ends else kinds[type(each)](each)
-        if successor is None:
-            left.append(Place("another native thread", each))
-        else:
-            pairs[id(each)] = (each, successor)
-    return pairs, left, holders
+
+
+def _with_subclasses(kind: Any) -> Iterator[type]:
+    yield kind
+    for each in kind.__subclasses__():
+        yield from _with_subclasses(each)
 
 
 class Remembered:
@@ -128,7 +184,7 @@ def remembered(pairs: Pairs) -> list[Remembered]:
     return [
         Remembered(native, successor)
         for native, successor in pairs.values()
-        if type(successor) is ThreadLocal or hasattr(type(successor), "give_back")
+        if successor.__class__ is ThreadLocal or hasattr(type(successor), "give_back")
     ]
 
 
@@ -140,7 +196,7 @@ def back(converted: list[Remembered]) -> Pairs:
         native, successor = each.native, each.successor()
         if successor is None:
             continue
-        if type(successor) is ThreadLocal:
+        if successor.__class__ is ThreadLocal:
             done = give_back_local(successor, native)
         else:
             done = successor.give_back(native)
@@ -161,6 +217,8 @@ class _NoInstances:
     """There is none, so it tells how many of a type's references nobody knows anyway."""
 
 
+#: Each hub has an epoll (or poll) of its own, which stays native.
+_POLLERS: Final = (EpollPoller, LevelPoller)
 _Poll: Final = None if _original.poll is None else type(_original.poll())
 
 
@@ -212,6 +270,6 @@ def _of_islands(objects: list[Any]) -> set[int]:
     return seen
 
 
-def describe(thing: Any) -> str:
-    """For the report."""
-    return repr(thing)
+def described(pairs: Pairs) -> list[str]:
+    """The objects that were converted, for the report: methods go with what they are of."""
+    return [repr(old) for old, _ in pairs.values() if type(old) is not BuiltinMethodType]

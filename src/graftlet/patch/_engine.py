@@ -5,6 +5,7 @@ nothing for a group, and every step is kept to be undone in the opposite order.
 """
 
 import contextlib
+import os
 import sys
 import warnings
 from collections.abc import Collection, Iterator
@@ -71,6 +72,8 @@ def patch_all(*, native: Collection[str] = (), **groups: bool) -> Report:
         native: packages that keep native threads, locks and sleeps: ``native={"grpc"}``.
         groups: the name of a group and False leaves it alone: ``patch_all(threading=False)``.
 
+    The environment variable ``GRAFTLET_NATIVE`` may name more packages for ``native``, with commas.
+
     Returns: what was replaced, rebound and converted, and what could not be reached.
 
     Raises:
@@ -83,7 +86,7 @@ def patch_all(*, native: Collection[str] = (), **groups: bool) -> Report:
         raise TypeError(
             f"patch_all: no group {', '.join(map(repr, unknown))}; the groups are {', '.join(GROUPS)}"
         )
-    islands = native_names(native)
+    islands = native_names(native) | native_names(_natives_of_environment(), "GRAFTLET_NATIVE")
     with _state.guard:
         natives.update(islands)  # before the sweep, which leaves them alone
         report = patch(*(name for name in GROUPS if groups.get(name, True)))
@@ -93,6 +96,11 @@ def patch_all(*, native: Collection[str] = (), **groups: bool) -> Report:
             _islands.settle()
     report.native = sorted(natives)
     return report
+
+
+def _natives_of_environment() -> set[str]:
+    names = map(str.strip, os.environ.get("GRAFTLET_NATIVE", "").split(","))
+    return set(filter(None, names))
 
 
 def patch(*names: str) -> Report:
@@ -123,7 +131,7 @@ def patch(*names: str) -> Report:
                     mapping[id(applied.before)] = (applied.before, change.replacement)
                 report.replaced.append(str(change))
         objects, left, holders = _convert.existing(new, mapping)
-        report.converted = [_convert.describe(old) for old, _ in objects.values()]
+        report.converted = _convert.described(objects)
         _state.converted += _convert.remembered(objects)
         everything = {**mapping, **objects}
         report.rebound, report.unreached = rebind(everything, _state.log, holders)

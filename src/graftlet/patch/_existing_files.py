@@ -21,7 +21,7 @@ from typing import Any, Final
 from graftlet.core import _original
 from graftlet.core._deadlock import own_threads
 from graftlet.io._files import COOPERATIVE, FileIO, attributes_of, size_of
-from graftlet.io._os import is_ready, may_wait
+from graftlet.io._os import is_ready, may_wait, on_another_file
 
 #: A thread that holds a file's lock for so long (seconds) waits for something.
 BUSY: Final = 0.1
@@ -37,6 +37,8 @@ def make_cooperative(objects: list[Any]) -> tuple[dict[int, tuple[Any, Any]], li
 
     Returns: by ``id`` each raw file and what takes its place; the files that had to be left alone.
     """
+    if _standard_stream not in on_another_file:
+        on_another_file.append(_standard_stream)
     raws: dict[int, tuple[Any, Any]] = {}
     for each in objects:
         if type(each) is CFileIO and not each.closed and may_wait(each.fileno()):
@@ -55,6 +57,8 @@ def make_cooperative(objects: list[Any]) -> tuple[dict[int, tuple[Any, Any]], li
 
 def give_back() -> None:
     """Undo it, as far as nothing would get lost."""
+    if _standard_stream in on_another_file:
+        on_another_file.remove(_standard_stream)
     while _changed:
         file = _changed.pop()()
         if isinstance(file, TextIOWrapper):
@@ -69,6 +73,22 @@ def give_back() -> None:
             if owner is not None and not raw.closed and _is_empty(file):
                 type(file).__init__(file, owner, size_of(file))
                 raw.give_back(owner)
+
+
+def _standard_stream(fd: int) -> None:
+    """A standard stream reads or writes another file now: it may have been one that nobody waits for."""
+    for stream in {
+        sys.stdin,
+        sys.stdout,
+        sys.stderr,
+        sys.__stdin__,
+        sys.__stdout__,
+        sys.__stderr__,
+    }:
+        buffer = _below(stream, "buffer")
+        raw = _below(buffer, "raw") if type(buffer) in COOPERATIVE else buffer
+        if type(raw) is CFileIO and not raw.closed and raw.fileno() == fd:
+            make_cooperative([raw, buffer, stream])
 
 
 # -- One layer each

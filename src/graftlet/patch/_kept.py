@@ -40,7 +40,7 @@ def is_kept(thing: object) -> bool:
 natives: Final[set[str]] = set()
 
 
-def native_names(names: Collection[str]) -> set[str]:
+def native_names(names: Collection[str], where: str = "patch_all: native") -> set[str]:
     """``names``, when they can be islands.
 
     Raises:
@@ -49,21 +49,20 @@ def native_names(names: Collection[str]) -> set[str]:
     """
     if isinstance(names, (str, bytes)) or not isinstance(names, Collection):
         raise TypeError(
-            f"patch_all: native is a collection of package names, not {names!r}; "
-            'for one: native={"grpc"}'
+            f'{where} is a collection of package names, not {names!r}; for one: native={{"grpc"}}'
         )
     for name in names:
         if not isinstance(name, str):
-            raise TypeError(f"patch_all: native has {name!r}, which is no package's name")
+            raise TypeError(f"{where} has {name!r}, which is no package's name")
         if not name or not all(part.isidentifier() for part in name.split(".")):
             raise ValueError(
-                f"patch_all: native has {name!r}, which can't be a package's name; the name is that of "
+                f"{where} has {name!r}, which can't be a package's name; the name is that of "
                 "the import statement, not that on PyPI"
             )
         top = name.partition(".")[0]
         if top in sys.stdlib_module_names or top in ("graftlet", "greenlet"):
             raise ValueError(
-                f"patch_all: native has {name!r}, which is part of what is patched; to leave "
+                f"{where} has {name!r}, which is part of what is patched; to leave "
                 "a whole group alone: patch_all(threading=False)"
             )
     return set(names)

@@ -22,9 +22,11 @@ from typing import Any, Final
 
 from graftlet.core import _original
 from graftlet.core._deadlines import INFINITY
+from graftlet.core._fork import free_in_children
 from graftlet.core._waitqueue import Turn, deadline_after
 from graftlet.sync._condition import raise_first
-from graftlet.sync._lock import ThreadLock, ThreadRLock
+from graftlet.sync._lock import ThreadLock, make_lock
+from graftlet.sync._rlock import ThreadRLock
 
 _get_ident: Final = _original.get_ident
 
@@ -130,7 +132,31 @@ def event_set(self: Any) -> None:
 
 def event_clear(self: Any) -> None:
     """As ``threading.Event.clear``."""
+    if self._cond is _shared:
+        with _sharing:
+            if self._cond is _shared:
+                self._cond = type(_shared)(make_lock())
     self._flag = False
+
+
+#: The Condition of all events that `settle` was asked for.
+_shared: Any = None
+_sharing: Final = free_in_children(_original.allocate_lock())
+
+
+def settle(event: Any) -> None:
+    """Take its Condition from an event that has been set and will never be cleared: a lock and a deque, 1.1 KiB.
+
+    That is what the event of a thread is that has started (benchmarks, sleepers). Cleared all the same, it gets
+    another one; unless it is set it keeps its own.
+    """
+    global _shared
+    condition = event._cond
+    if event._flag and not condition._waiters and type(event).clear is event_clear:
+        if _shared is None:
+            _shared = condition
+        elif type(condition) is type(_shared):
+            event._cond = _shared
 
 
 def event_wait(self: Any, timeout: float | None = None) -> bool:

@@ -108,7 +108,7 @@ def untracked_semaphores(objects: list[Any]) -> list[Any]:
     """Those that the garbage collector doesn't know: all of Python 3.11 and older.
 
     Args:
-        objects: what it knows, and with it the instances of ``multiprocessing.synchronize.SemLock``.
+        objects: the instances of ``multiprocessing.synchronize.SemLock`` are among them.
     """
     synchronize = sys.modules.get("multiprocessing.synchronize")
     if synchronize is None:

@@ -8,7 +8,7 @@ objects are asked about of which the count of references says that somebody else
 import gc
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import ModuleType
 from typing import Any, Final
 
@@ -29,13 +29,22 @@ def holders_of(wanted: list[Any], own: Iterable[Any]) -> list[Any]:
     asked = (object(), *wanted)  # to the first one there is no other reference: the measure
     spaces = _namespaces()
     own = [*own, *every_change(), asked, wanted]
-    counts = Counter(map(id, gc.get_referents(*spaces, *own)))
-    elsewhere = [sys.getrefcount(each) - counts[id(each)] for each in asked]
-    left = tuple(each for each, more in zip(asked, elsewhere, strict=True) if more > elsewhere[0])
     nothing_in = set(map(id, wanted)).isdisjoint
     found = [space for space in spaces if not nothing_in(map(id, gc.get_referents(space)))]
+    elsewhere = unexplained(asked, [*found, *own])
+    left = tuple(each for each, more in zip(asked, elsewhere, strict=True) if more > elsewhere[0])
     known = {*map(id, spaces), *map(id, own), id(left)}
     return found + [each for each in referrers(left) if id(each) not in known]
+
+
+def unexplained(things: Sequence[Any], holders: Iterable[Any]) -> list[int]:
+    """How many references each of ``things`` has besides those in ``holders``, and a few that all have."""
+    numbers = list(map(id, things))
+    counts = Counter(filter(set(numbers).__contains__, map(id, gc.get_referents(*holders))))
+    return [
+        count - counts[number]
+        for count, number in zip(map(sys.getrefcount, things), numbers, strict=True)
+    ]
 
 
 def referrers(wanted: tuple[Any, ...]) -> list[Any]:
@@ -46,8 +55,8 @@ def referrers(wanted: tuple[Any, ...]) -> list[Any]:
         return gc.get_referrers(*wanted)
     nothing_in = set(map(id, wanted)).isdisjoint
     referents = gc.get_referents
-    found = []
     containers = gc.get_objects()
+    found = []  # made afterwards: it may hold some of those that are asked about, and must not hold itself
     for start in range(0, len(containers), _PART):
         part = containers[start : start + _PART]
         if not nothing_in(map(id, referents(*part))):

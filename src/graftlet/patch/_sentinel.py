@@ -48,6 +48,12 @@ class SentinelLock:
     def release(self) -> None:
         """As ``threading.Lock.release``: let the others see the thread's end, too."""
         self._lock.release()
+        _locks_at_exit().discard(self)
+
+    def end(self) -> None:
+        """The thread has ended; somebody may have released it already (bpo-45274)."""
+        if self._lock.locked():
+            self.release()
 
     def locked(self) -> bool:
         """Whether the thread runs; False if the last call of `acquire` was interrupted."""
@@ -103,6 +109,39 @@ class _Acquire(NativeCall):
             self._function.__self__.release()  # type: ignore[attr-defined] # a lock's own method
 
 
+def _locks_at_exit() -> set[Any]:
+    """The locks that `threading` waits for at the interpreter's end: a new set in the child of each fork."""
+    locks: set[Any] = getattr(sys.modules.get("threading"), "_shutdown_locks", set())
+    return locks
+
+
+class Maintenance:
+    """``threading._maintain_shutdown_locks``, which looks at the locks of all threads when one starts, or ends.
+
+    Here a lock leaves them when it is released. All are looked at only when there are twice as many as the last time,
+    for locks that C has released: the more threads there are, the less often.
+    """
+
+    #: Below that there is no need.
+    _ENOUGH: Final = 64
+
+    def __init__(self) -> None:
+        self._kept = 0
+
+    def maintain(self) -> None:
+        """As ``threading._maintain_shutdown_locks``."""
+        locks = _locks_at_exit()
+        if len(locks) > 2 * self._kept + self._ENOUGH:
+            # A copy: other threads may change it meanwhile.
+            locks.difference_update([lock for lock in tuple(locks) if not lock.locked()])
+            self._kept = len(locks)
+        else:
+            self._kept = min(self._kept, len(locks))
+
+
+maintain: Final = Maintenance().maintain
+
+
 def sentinels() -> set[int]:
     """The ids of these locks, of all threads that run but main, whose lock `threading` releases itself."""
     threading = sys.modules.get("threading")
@@ -113,3 +152,10 @@ def sentinels() -> set[int]:
         for thread in list(threading._active.values())
         if thread is not threading._main_thread
     }
+
+
+def released_by_c() -> set[int]:
+    """The ids of the locks that C releases when a thread ends, main's included (up to Python 3.12)."""
+    threads = getattr(sys.modules.get("threading"), "_active", {})
+    locks = (getattr(thread, "_tstate_lock", None) for thread in list(threads.values()))
+    return {id(lock) for lock in locks if lock is not None}

@@ -15,9 +15,9 @@ from weakref import WeakKeyDictionary
 from graftlet.core import _signals
 from graftlet.core._current import blocking_hub, get_hub, hub_or_none
 from graftlet.core._deadlines import INFINITY
-from graftlet.core._hub import Reason
 from graftlet.core._preempt import preempter
 from graftlet.core._signals import wakeup
+from graftlet.core._task import Reason
 from graftlet.core._waitqueue import deadline_after
 from graftlet.io._builtin import Functions
 from graftlet.patch._threads import ThreadGreenlet
@@ -79,9 +79,13 @@ class SignalFunctions(Functions):
         """As ``signal.set_wakeup_fd``: only for the main greenlet."""
         if _in_other_thread():
             raise ValueError("set_wakeup_fd only works in main thread of the main interpreter")
-        before = int(native_set_wakeup_fd(fd, warn_on_full_buffer=warn_on_full_buffer))
-        wakeup.in_use = fd >= 0
-        preempter.hold(wakeup.in_use)
+        # Before the descriptor is set: a signal of ours that comes in between would be written to it.
+        preempter.hold(True)
+        try:
+            before = int(native_set_wakeup_fd(fd, warn_on_full_buffer=warn_on_full_buffer))
+            wakeup.in_use = fd >= 0
+        finally:
+            preempter.hold(wakeup.in_use)
         return before
 
     def setitimer(
@@ -141,7 +145,13 @@ class SignalFunctions(Functions):
 
     def pause(self) -> None:
         """As ``signal.pause``: wait until a signal handler has run (in this greenlet: the main one)."""
-        get_hub().park(a_signal)
+        hub = get_hub()
+        # Without a handler, too, this is no deadlock: what is waited for may be the end of the process.
+        hub.external += 1
+        try:
+            hub.park(a_signal)
+        finally:
+            hub.external -= 1
 
 
 #: Seconds between two looks for a pending signal.

@@ -131,14 +131,6 @@ def _ssl() -> list[Change]:
     ]
 
 
-def _settle_ssl(patched: bool) -> None:
-    """Connections that exist wait in the hub, too; those made while patched go on afterwards."""
-    from graftlet.io._ssl import adopt_existing
-
-    if patched:
-        adopt_existing()
-
-
 def _dns() -> list[Change]:
     from graftlet.io._resolver import functions
 
@@ -169,7 +161,8 @@ def _threading() -> list[Change]:
 
     from graftlet.patch._threads import ThreadHandle, functions
     from graftlet.sync._local import ThreadLocal
-    from graftlet.sync._lock import ThreadLock, ThreadRLock
+    from graftlet.sync._lock import ThreadLock
+    from graftlet.sync._rlock import ThreadRLock
 
     kinds: dict[str, Any] = {
         "LockType": ThreadLock,
@@ -203,7 +196,7 @@ def _threading() -> list[Change]:
     )
     threading: Any = sys.modules.get("threading")
     if hasattr(threading, "Event"):  # and is not just being imported
-        from graftlet.patch import _lean
+        from graftlet.patch import _lean, _sentinel
 
         changes += [
             Change(threading.Condition, "wait", _lean.wait, sweep=False),
@@ -211,7 +204,14 @@ def _threading() -> list[Change]:
             Change(threading.Event, "clear", _lean.event_clear, sweep=False),
             Change(threading.Event, "wait", _lean.event_wait, sweep=False),
         ]
+        if hasattr(threading, "_maintain_shutdown_locks"):
+            changes.append(
+                Change(threading, "_maintain_shutdown_locks", _sentinel.maintain, sweep=False)
+            )
     changes += _names("os", functions, "fork", "forkpty")
+    # These are given the ident of a thread.
+    changes += _names("time", functions, "pthread_getcpuclockid")
+    changes += _names("_signal", functions, "pthread_kill")
     # An old name of the same function.
     changes.append(
         Change(_thread, "start_new", _stand_in("_thread", functions, "start_new_thread"))
@@ -280,6 +280,7 @@ def _os() -> list[Change]:
         "readinto",
         "readv",
         "sendfile",
+        "splice",
         "write",
         "writev",
     )
@@ -419,7 +420,6 @@ GROUPS: Final = {
             "ssl",
             "TLS: ssl.SSLSocket, also those that exist already",
             _ssl,
-            _settle_ssl,
             needs={"socket": "a TLS socket connects, accepts and closes by the methods of socket"},
         ),
         Group("os", "os.read, os.write and the like on pipes, terminals and sockets", _os),
@@ -479,7 +479,7 @@ GROUPS: Final = {
             "other interpreters run, and are waited for, in native threads",
             _interpreters,
             late=(
-                *("_interpreters", "_interpchannels"),
+                *("_interpreters", "_interpchannels", "_testinternalcapi"),
                 *("_xxsubinterpreters", "_xxinterpchannels"),  # go with 3.12
             ),
         ),

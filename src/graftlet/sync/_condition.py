@@ -12,7 +12,8 @@ from typing import Any, Final, NoReturn, TypeVar
 
 from graftlet.core._current import get_hub
 from graftlet.core._waitqueue import Turn, WaitQueue, deadline_after
-from graftlet.sync._lock import Lock, RLock
+from graftlet.sync._lock import Lock
+from graftlet.sync._rlock import RLock
 
 Result = TypeVar("Result")
 

@@ -20,7 +20,7 @@ _get_ident: Final = _original.get_ident
 class SimpleQueue(Generic[Item]):
     """An unbounded queue, as `queue.SimpleQueue`."""
 
-    __slots__ = ("__weakref__", "_native", "_waiters", "_woken")
+    __slots__ = ("__weakref__", "_native", "_turns", "_waiters", "_woken")
 
     _make_native: ClassVar[Any] = _original.SimpleQueue
     #: What the native one raises.
@@ -29,6 +29,8 @@ class SimpleQueue(Generic[Item]):
     def __init__(self) -> None:
         self._native: Any = self._make_native()
         self._waiters = WaitQueue()
+        #: Who waits: asked by each `put` (benchmarks, uncontended).
+        self._turns = self._waiters._turns
         #: Who was woken for an item and has not run yet. It wakes the next if there is more: so five who wait are
         #: not all woken for five items, of which the first to run takes every one (benchmarks, contended).
         self._woken: Turn | None = None
@@ -64,7 +66,7 @@ class SimpleQueue(Generic[Item]):
         try:
             self._native.put(item)
         finally:
-            if self._waiters._turns:
+            if self._turns:
                 woken = self._woken
                 # `Turn.is_here`, unrolled (benchmarks, contended)
                 if (
@@ -95,15 +97,13 @@ class SimpleQueue(Generic[Item]):
             queue.Empty: there was none (in time).
             ValueError: ``timeout`` is negative.
         """
-        if block and timeout is not None and timeout < 0:
+        if timeout is not None and block and timeout < 0:
             raise ValueError("'timeout' must be a non-negative number")
         try:
-            item: Item = self._native.get_nowait()
+            return self._native.get_nowait()  # type: ignore[no-any-return]
         except self._empty:
             if not block or timeout == 0:
                 raise
-        else:
-            return item
         return self._wait(timeout)
 
     def get_nowait(self) -> Item:
@@ -115,7 +115,7 @@ class SimpleQueue(Generic[Item]):
         deadline = deadline_after(timeout)
         native = self._native
         waiters = self._waiters
-        turns = waiters._turns
+        turns = self._turns
         turn = Turn(self)
         try:
             turns[turn] = None

@@ -13,7 +13,8 @@ from greenlet import gettrace, greenlet, settrace
 from graftlet.core import _original
 from graftlet.core._current import get_hub
 from graftlet.core._deadlines import INFINITY
-from graftlet.core._hub import Hub, Task, Timer
+from graftlet.core._hub import Hub
+from graftlet.core._task import Task, Timer
 from graftlet.testing._fresh import living_tasks
 
 # -- Switches
@@ -47,7 +48,7 @@ class _Observers:
 
 
 class _Observer:
-    """Notes where the current greenlet gives up control to the hub."""
+    """Notes where the current greenlet gives up control, to the hub or to the next greenlet."""
 
     def __init__(self) -> None:
         self._hub = get_hub()
@@ -55,9 +56,13 @@ class _Observer:
         self.places: list[str] = []
 
     def see(self, origin: greenlet, target: greenlet) -> None:
-        # Who is current has parked just now: the hub names the next one only before it switches to it.
         hub = self._hub
-        if target is hub.raw and hub.current is self._task and not self._task.done:
+        task = self._task
+        # `Hub.park` notes in which greenlet it was called, and which task is the next if it does not leave that
+        # to the hub. (A task may have other greenlets of its own, and switch between them as it likes.)
+        if origin is not task.raw or task.done:
+            return
+        if target is hub.raw or (hub.current is not task and target is hub.current.raw):
             self.places.append(_place(origin))
 
 
@@ -71,9 +76,13 @@ def _observed() -> Iterator[_Observer]:
         observers = _per_thread.observers = _Observers()
     observer = _Observer()
     observers.add(observer)
+    # A task that is woken by its own poll gave up control, too, and no switch would show it.
+    hub = get_hub()
+    before, hub.in_place = hub.in_place, False
     try:
         yield observer
     finally:
+        hub.in_place = before
         observers.remove(observer)
 
 

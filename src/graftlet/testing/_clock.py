@@ -108,15 +108,18 @@ class FakePoller(WrappedPoller):
             return events
         hub = self._hub
         clock = self._clock
+        deadline = hub.deadlines.earliest_wanted()
+        if deadline == INFINITY:
+            return real.poll(
+                timeout
+            )  # the hub looks again whether anybody is left: no deadline of a test's
         if hub.external or clock.held:
             return real.poll(None)
         if any(watch.waits(False) or watch.waits(True) for watch in hub.watches.values()):
             events = real.poll(clock.patience)
         # Whoever posts rings the bell, which is an event; unless he did it before ``asleep`` was set.
         if not events and not hub.inbox:
-            deadline = hub.deadlines.earliest_wanted()
-            if clock.now < deadline < INFINITY:
-                clock.now = deadline
+            clock.now = max(clock.now, deadline)
         return events
 
 

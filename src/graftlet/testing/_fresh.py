@@ -10,8 +10,9 @@ from contextlib import contextmanager
 
 from graftlet.core._current import hub_or_none, per_thread
 from graftlet.core._greenlet import Greenlet, make_hub
-from graftlet.core._hub import Hub, Task
+from graftlet.core._hub import Hub
 from graftlet.core._links import LinkedExited
+from graftlet.core._task import Task
 from graftlet.core._timeout import Timeout
 from graftlet.testing._clock import FakeClock, FakePoller
 from graftlet.testing._order import shuffled

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from random import Random
 
 from graftlet.core._current import get_hub
-from graftlet.core._hub import Reason
+from graftlet.core._task import Reason
 from graftlet.core._waiting import idle
 from graftlet.core._waitqueue import WaitQueue
 

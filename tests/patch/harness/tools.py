@@ -18,15 +18,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     Pair = tuple[socket.socket, socket.socket]
+    #: State ("S" waits), and how often it has stopped to wait, and had to stop for another one to run.
+    Waits = tuple[str, int, int]
 
 Function = TypeVar("Function", bound="Callable[..., Any]")
 
 #: Seconds: a time-out that is meant to pass.
 SHORT: Final = 0.02
-#: Seconds: a time-out that is not.
-LONG: Final = 3.0
+#: Seconds: a time-out that is not, on however busy a machine.
+LONG: Final = 10.0
 #: Seconds: how long others may take to come to where they wait. Some never do: they tick, or spin.
 PATIENCE: Final = 0.25
+#: Who has stopped to wait so often meanwhile is one of those, and not one that gets no processor.
+TICKS: Final = 20
 
 
 def describe(error: BaseException) -> str:
@@ -73,23 +77,41 @@ class Background(threading.Thread):
 def settle(seconds: float = 0.003) -> None:
     """Let the other threads come to where they wait.
 
-    Native ones are watched: on a busy machine each takes its time until it has a processor.
+    Native ones are watched: on a busy machine each takes its time until it has a processor. Those that
+    are none may need several turns, one after the other, however late the time-out is noticed.
     """
-    time.sleep(seconds)
+    for _ in range(5):
+        time.sleep(seconds / 5)
     until = time.monotonic() + PATIENCE
+    first: dict[str, Waits] = {}
     before = None
-    while time.monotonic() < until:
+    while True:
         now = _other_native_threads()
         # Who ran in between, be it for a moment, has switched to another thread since.
-        if now == before and all(state == "S" for _, state, _ in now):
+        if now == before and all(state == "S" for state, _, _ in now.values()):
+            return
+        for number, waits in now.items():
+            first.setdefault(number, waits)
+        if time.monotonic() > until and all(
+            state == "S" or count >= first[number][1] + TICKS
+            for number, (state, count, _) in now.items()
+        ):
             return
         before = now
         time.sleep(0.001)
 
 
-def _other_native_threads() -> list[tuple[str, str, str]]:
-    """Number, state ("S" waits) and how often it has switched to another one (Linux; else nothing)."""
-    found = []
+def until(condition: Callable[[], Any]) -> Any:
+    """Wait until it is true, and return what it returned; at the longest for `LONG`."""
+    end = time.monotonic() + LONG
+    while not (found := condition()) and time.monotonic() < end:
+        time.sleep(0.001)
+    return found
+
+
+def _other_native_threads() -> dict[str, Waits]:
+    """The native threads by number (Linux; elsewhere none is known)."""
+    found = {}
     with contextlib.suppress(OSError):  # no such directory, or no descriptor is to be had
         me = os.path.basename(os.readlink("/proc/thread-self"))
         for number in os.listdir("/proc/self/task"):
@@ -97,10 +119,11 @@ def _other_native_threads() -> list[tuple[str, str, str]]:
                 if number != me:
                     with open(f"/proc/self/task/{number}/status") as file:
                         status = dict(line.split(":\t", 1) for line in file)
-                    switches = (
-                        status["voluntary_ctxt_switches"] + status["nonvoluntary_ctxt_switches"]
+                    found[number] = (
+                        status["State"][0],
+                        int(status["voluntary_ctxt_switches"]),
+                        int(status["nonvoluntary_ctxt_switches"]),
                     )
-                    found.append((number, status["State"][0], switches))
     return found
 
 

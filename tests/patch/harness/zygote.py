@@ -22,7 +22,7 @@ import tempfile
 import warnings
 
 #: Seconds.
-LONGEST_SCRIPT = 10
+LONGEST_SCRIPT = 40
 
 scripts = json.load(sys.stdin)
 outcomes = {}

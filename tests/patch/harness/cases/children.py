@@ -9,14 +9,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from tests.patch.harness.tools import Background, kind, outcome, settle
+from tests.patch.harness.tools import LONG, Background, kind, outcome, settle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 #: Seconds that a child lives which somebody waits for.
 LIFE = "0.05"
@@ -57,6 +56,23 @@ def forked(life: str = LIFE, status: int = 3) -> int:
     return os.posix_spawn("/bin/sh", ["sh", "-c", f"sleep {life}; exit {status}"], os.environ)
 
 
+@contextlib.contextmanager
+def until_told() -> Iterator[tuple[int, Callable[[], None]]]:
+    """The number of a descriptor at which a child can wait, and the function that ends that wait."""
+    source, sink = os.pipe()
+    with open(source, "rb"), open(sink, "wb", 0) as file:
+        yield source, lambda: file.write(b"go on\n") and None
+
+
+@contextlib.contextmanager
+def living() -> Iterator[tuple[int, Callable[[], None]]]:
+    """The number of a child that nobody has an object of, and the function that ends it."""
+    with until_told() as (source, end):
+        actions = [(os.POSIX_SPAWN_DUP2, source, 0)]
+        command = ["sh", "-c", "read x; exit 3"]
+        yield os.posix_spawn("/bin/sh", command, os.environ, file_actions=actions), end
+
+
 def status(raw: int) -> int:
     return os.waitstatus_to_exitcode(raw)
 
@@ -65,30 +81,35 @@ def status(raw: int) -> int:
 
 
 def case_waitpid() -> Any:
-    pid = forked()
-    early = os.waitpid(pid, os.WNOHANG)
-    found, raw = os.waitpid(pid, 0)
+    with living() as (pid, end):
+        early = os.waitpid(pid, os.WNOHANG)
+        ending = Background(lambda: (settle(), end())[1])
+        found, raw = os.waitpid(pid, 0)
+        ending.result()
     return early, found == pid, status(raw), outcome(os.waitpid, pid, 0)
 
 
 def case_waitpid_in_a_thread() -> Any:
-    pid = forked()
-    waiter = Background(os.waitpid, pid, 0)
-    settle()
-    found, raw = waiter.result()
+    with living() as (pid, end):
+        waiter = Background(os.waitpid, pid, 0)
+        settle()
+        end()
+        found, raw = waiter.result()
     return found == pid, status(raw)
 
 
 def case_waitpid_of_one_that_has_ended() -> Any:
     pid = forked("0")
-    time.sleep(0.05)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     found, raw = os.waitpid(pid, 0)
     return found == pid, status(raw)
 
 
 def case_two_wait_for_one_child() -> Any:
-    pid = forked()
-    waiters = [Background(os.waitpid, pid, 0) for _ in range(2)]
+    with living() as (pid, end):
+        waiters = [Background(os.waitpid, pid, 0) for _ in range(2)]
+        settle()
+        end()
     results = [waiter.result() for waiter in waiters]
     return sorted("(0, status)" if isinstance(each, tuple) else each for each in results)
 
@@ -130,17 +151,21 @@ def case_stopped_and_continued() -> Any:
 
 
 def case_wait4() -> Any:
-    pid = forked()
-    waiter = Background(os.wait4, pid, 0)
-    settle()
-    found, raw, usage = waiter.result()
+    with living() as (pid, end):
+        waiter = Background(os.wait4, pid, 0)
+        settle()
+        end()
+        found, raw, usage = waiter.result()
     return found == pid, status(raw), usage.ru_maxrss > 0, outcome(os.wait4, pid, 0)
 
 
 def case_waitid() -> Any:
-    pid = forked()
-    early = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
-    seen = Background(os.waitid, os.P_PID, pid, os.WEXITED | os.WNOWAIT).result()
+    with living() as (pid, end):
+        early = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
+        waiter = Background(os.waitid, os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        settle()
+        end()
+        seen = waiter.result()
     found = os.waitid(os.P_PID, pid, os.WEXITED)
     return (
         early,
@@ -153,13 +178,16 @@ def case_waitid() -> Any:
 
 
 def case_waitid_of_a_pidfd() -> Any:
-    pid = forked()
-    pidfd = os.pidfd_open(pid)
-    try:
-        found = Background(os.waitid, os.P_PIDFD, pidfd, os.WEXITED).result()
-        return found.si_pid == pid, found.si_status
-    finally:
-        os.close(pidfd)
+    with living() as (pid, end):
+        pidfd = os.pidfd_open(pid)
+        try:
+            waiter = Background(os.waitid, os.P_PIDFD, pidfd, os.WEXITED)
+            settle()
+            end()
+            found = waiter.result()
+            return found.si_pid == pid, found.si_status
+        finally:
+            os.close(pidfd)
 
 
 def case_waitid_of_a_stopped_child() -> Any:
@@ -188,16 +216,22 @@ def case_any_child_of_a_group() -> Any:
 
 
 def case_popen_wait() -> Any:
-    with subprocess.Popen(["sh", "-c", f"sleep {LIFE}; exit 5"]) as process:
+    with (
+        until_told() as (source, end),
+        subprocess.Popen(["sh", "-c", "read x; exit 5"], stdin=source) as process,
+    ):
         waiters = [Background(process.wait) for _ in range(3)]
-        return process.poll(), [waiter.result() for waiter in waiters], process.returncode
+        early = process.poll()
+        settle()
+        end()
+        return early, [waiter.result() for waiter in waiters], process.returncode
 
 
 def case_popen_wait_with_timeout() -> Any:
     with subprocess.Popen(["sleep", "10"]) as process:
         first = outcome(process.wait, 0.02)
         process.terminate()
-        return first, process.wait(3)
+        return first, process.wait(LONG)
 
 
 def case_communicate_much() -> Any:
@@ -218,12 +252,21 @@ def case_communicate_text_and_errors() -> Any:
 
 
 def case_communicate_with_timeout() -> Any:
-    with subprocess.Popen(
-        ["sh", "-c", f"echo one; sleep {LIFE}; cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
-        first = kind(process.communicate, b"x" * BIG, 0.02)
-        out, _ = process.communicate(timeout=3)
-        return first, len(out), process.returncode
+    # Before 3.15 what is left of the input when the time is up is never written.
+    data = b"x" * BIG if sys.version_info >= (3, 15) else None
+    with (
+        until_told() as (source, go_on),
+        subprocess.Popen(
+            ["sh", "-c", f"echo one; read x <&{source}; cat"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=(source,),
+        ) as process,
+    ):
+        first = kind(process.communicate, data, 0.02)
+        go_on()
+        out, _ = process.communicate(timeout=LONG)
+        return first, out[:10], len(out), process.returncode
 
 
 def case_only_output() -> Any:

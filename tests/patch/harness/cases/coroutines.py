@@ -166,13 +166,17 @@ def case_a_new_thread_sees_no_loop() -> Any:
 
 def case_blocking_sleep_lets_others_run() -> Any:
     events: list[str] = []
+    begun = threading.Event()
 
     async def main() -> None:
         events.append("loop sleeps")
-        time.sleep(5 * SHORT)
+        begun.set()
+        while len(events) < 2:
+            time.sleep(SHORT)
         events.append("loop goes on")
 
     def other() -> None:
+        begun.wait(LONG)
         time.sleep(SHORT)
         events.append("other")
 
@@ -409,6 +413,7 @@ def case_runner() -> Any:
     if make is None:
         return "none"
     with make(debug=True) as runner:
+        runner.get_loop().slow_callback_duration = 2 * LONG
         first = runner.run(asyncio.sleep(0.001, "first"))
         between = state()
         second = runner.run(asyncio.sleep(0, "second"), context=contextvars.copy_context())
@@ -708,7 +713,8 @@ def case_keyboard_interrupt_in_a_blocking_call() -> Any:
     async def main() -> None:
         threads.append(send_soon(signal.SIGINT))
         try:
-            time.sleep(10 * SHORT)
+            while threads[0].is_alive():
+                time.sleep(10 * SHORT)
             events.append("slept")
             await asyncio.sleep(LONG)
         except BaseException as error:

@@ -13,7 +13,7 @@ import tempfile
 import tty
 from typing import TYPE_CHECKING, Any
 
-from tests.patch.harness.tools import Background, kind, outcome, settle
+from tests.patch.harness.tools import LONG, Background, kind, outcome, settle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -173,7 +173,7 @@ def case_read_non_blocking() -> Any:
         first = outcome(os.read, source, 100)
         second = outcome(os.readv, source, [bytearray(3)])
         os.write(sink, b"x")
-        select.select([source], [], [], 1)
+        select.select([source], [], [], LONG)
         return first, second, outcome(os.read, source, 100), os.get_blocking(source)
 
     return on_all(one)
@@ -504,3 +504,53 @@ def case_dup2_gives_another_file() -> Any:
         settle()
         os.write(other_sink, b"second")
         return first, reader.result(), outcome(os.write, sink, b"x"), os.get_inheritable(source)
+
+
+def case_splice_waits() -> Any:
+    if not hasattr(os, "splice"):
+        return None
+    got: list[Any] = []
+    for make_source, make_sink in ((pipe, pipe), (sockets, pipe), (pipe, sockets)):
+        with make_source() as (source, feed), make_sink() as (drained, sink):
+            mover = Background(os.splice, source, sink, 100)
+            settle()
+            os.write(feed, b"text")
+            got.append([mover.result(), os.read(drained, 100)])
+            # No room, up to a whole page at the end.
+            filled = fill(sink)
+            os.write(feed, b"late")
+            mover = Background(os.splice, source, sink, 100)
+            settle()
+            got.append(mover.is_alive())
+            drain(drained, filled)
+            got += [mover.result(), os.read(drained, 100)]
+            mover = Background(os.splice, source, sink, 100)
+            settle()
+            close(feed)
+            got.append(mover.result())
+    return got
+
+
+def case_splice_that_must_not_wait() -> Any:
+    if not hasattr(os, "splice"):
+        return None
+    with pipe() as (source, feed), sockets() as (drained, sink), pipe() as (_, other):
+        got = [outcome(os.splice, source, sink, 100, flags=2)]
+        os.set_blocking(sink, False)
+        os.write(feed, b"text")
+        got += [os.splice(source, sink, 100), os.read(drained, 100), os.get_blocking(sink)]
+        filled = 0
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                filled += os.write(sink, b"x" * 1000)
+        os.write(feed, b"late")
+        got += [outcome(os.splice, source, sink, 100), filled > 0]
+        got += [kind(os.splice, "text", sink, 1), kind(os.splice, source, sink, -1)]
+        got += [kind(os.splice, -1, sink, 1), kind(os.splice, source)]
+        got += [kind(os.splice, sink, drained, 1), kind(os.splice, source, other, 1, 5)]
+        with tempfile.TemporaryFile() as file:
+            file.write(b"from a file")
+            file.flush()
+            got += [os.splice(file.fileno(), other, 100, offset_src=5)]
+            got += [os.splice(source, file.fileno(), 100, offset_dst=0), file.seek(0), file.read()]
+    return got

@@ -28,6 +28,7 @@ class Made:
 
     files: dict[str, tuple[int, IO[Any]]]
     writers: dict[str, tuple[int, IO[Any]]]
+    flushed: tuple[int, IO[Any]]
     regular: IO[Any]
 
 
@@ -56,11 +57,13 @@ def prepare() -> None:
         file = open(sink, *arguments)  # type: ignore[call-overload]
         Made.writers[name] = source, file
         file.write("before;" if name == "text" else b"before;")
+    source, sink = os.pipe()
+    Made.flushed = source, open(sink, "wb")
     Made.regular = tempfile.TemporaryFile("w+")
 
 
 def finish() -> None:
-    for number, file in (*Made.files.values(), *Made.writers.values()):
+    for number, file in (*Made.files.values(), *Made.writers.values(), Made.flushed):
         file.close()
         with contextlib.suppress(OSError):
             os.close(number)
@@ -193,7 +196,7 @@ def case_read_non_blocking() -> Any:
     for arguments in (("rb",), ("rb", 0)):
         with pipe(*arguments) as (file, number):
             os.set_blocking(file.fileno(), False)
-            first = file.read(), file.read(5), file.readline()
+            first = file.read(), file.read(5), outcome(file.readline)
             os.write(number, b"abc")
             found.append((first, file.read(), os.get_blocking(file.fileno())))
     return found
@@ -592,15 +595,24 @@ def case_made_before_writing() -> Any:
     found = {}
     for name, (source, file) in Made.writers.items():
         letters = "x\n" if name == "text" else b"x\n"
-        writer = Background(file.write, letters * BIG)
-        flush = Background(file.flush)
-        size = BIG * 2 + len("before;")
-        data = drain(source, size)
-        found[name] = [writer.result(), flush.result(), data[:9]]
-        if name == "text":
-            drain(source, BIG)
+
+        def write(file: Any = file, letters: Any = letters) -> Any:
+            return file.write(letters * BIG), file.flush()
+
+        writer = Background(write)
+        line = b"x\r\n" if name == "text" else b"x\n"
+        data = drain(source, len("before;") + len(line) * BIG)
+        found[name] = [writer.result(), data == b"before;" + line * BIG]
         file.close()
     return found
+
+
+def case_made_before_flushed_while_another_writes() -> Any:
+    source, file = Made.flushed
+    writer = Background(file.write, b"x" * BIG)
+    settle()
+    flush = Background(file.flush)
+    return len(drain(source, BIG)), writer.result(), flush.result(), file.close()
 
 
 def case_made_before_regular() -> Any:

@@ -43,7 +43,7 @@ def in_child(function: Callable[[], Any]) -> Any:
         warnings.simplefilter("ignore", DeprecationWarning)  # threads and fork
         child = os.fork()
     if child == 0:
-        signal.alarm(3)  # a child that hangs dies
+        signal.alarm(round(2 * LONG))  # a child that hangs dies
         try:
             os.close(readable)
             try:
@@ -111,18 +111,21 @@ def use_everything() -> Any:
     a, b = tcp_pair()
     lock = threading.Lock()
     made: queue.Queue[int] = queue.Queue()
+    received = threading.Event()
 
     def work() -> None:
         with lock:
             time.sleep(SHORT / 4)
-            b.sendall(a.recv(10).upper())
+            data = a.recv(10)
+            received.set()  # main reads from the same end, and comes after
+            b.sendall(data.upper())
             made.put(7)
 
     with a, b:
         thread = threading.Thread(target=work)
         thread.start()
         b.sendall(b"abc")
-        time.sleep(SHORT)
+        received.wait()
         got = [a.recv(10), made.get()]
         with lock:
             got.append(select.select([a], [], [], SHORT / 4))
@@ -171,8 +174,9 @@ def case_others_do_not_go_on_in_the_child() -> Any:
     settle()
 
     def look() -> Any:
+        before = list(seen)
         time.sleep(22 * SHORT)
-        return seen
+        return seen == before
 
     return [in_child(look), other.result(), seen]
 

@@ -13,12 +13,21 @@ import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.patch.harness.tools import LONG, SHORT, Background, kind, outcome, settle, tcp_pair
+from tests.patch.harness.tools import (
+    LONG,
+    SHORT,
+    Background,
+    kind,
+    outcome,
+    settle,
+    tcp_pair,
+    until,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Seconds that a wait takes in which a signal comes after `SHORT`, however busy the machine is.
+#: Seconds that a wait takes in which a signal is to come.
 LASTS: Final = 10 * SHORT
 
 old = SimpleNamespace()
@@ -46,24 +55,37 @@ def prepare() -> None:
     old.handler = note
 
 
-def later(number: int = signal.SIGUSR1, seconds: float = SHORT) -> Background:
-    """Send a signal to this process, from another thread, in a moment."""
+def later(number: int = signal.SIGUSR1) -> Background:
+    """Send a signal to this process, from another thread, once main has come to where it waits."""
 
     def send() -> None:
-        time.sleep(seconds)
+        settle()
         os.kill(os.getpid(), number)
 
     return Background(send)
 
 
+def until_it_came(wait: Callable[[], Any]) -> Any:
+    """Wait until a signal has come, and return what the last wait did, and whether it took its time.
+
+    On a busy machine that may be the second one.
+    """
+    while True:
+        start = time.monotonic()
+        got = wait()
+        if events:
+            return got, time.monotonic() - start > LASTS / 2
+
+
 def waits() -> dict[str, Callable[[], Any]]:
-    """Each way to wait, in which nothing comes for twice as long as the signal takes."""
+    """Each way to wait, in which nothing comes for `LASTS`."""
     a, b = tcp_pair()
     lock = threading.Lock()
     lock.acquire()
     condition = threading.Condition()
     made: queue.Queue[int] = queue.Queue()
-    sleeper = Background(time.sleep, LASTS)
+    joined: list[threading.Thread] = []
+    end = threading.Event()
     a.settimeout(LASTS)
     readable, writable = os.pipe()
 
@@ -71,12 +93,17 @@ def waits() -> dict[str, Callable[[], Any]]:
         with condition:
             return condition.wait(LASTS)
 
+    def join() -> None:
+        joined.append(Background(end.wait, LASTS))
+        joined[-1].join()
+
     def close() -> None:
+        end.set()
+        until(lambda: not set(joined).intersection(threading.enumerate()))
         a.close()
         b.close()
         os.close(readable)
         os.close(writable)
-        sleeper.join()
 
     return {
         "recv": lambda: outcome(a.recv, 1),
@@ -86,7 +113,7 @@ def waits() -> dict[str, Callable[[], Any]]:
         "event": lambda: threading.Event().wait(LASTS),
         "queue": lambda: kind(made.get, True, LASTS),
         "simple queue": lambda: kind(queue.SimpleQueue().get, True, LASTS),
-        "join": sleeper.join,
+        "join": join,
         "select": lambda: len(select.select([a], [], [], LASTS)[0]),
         "close": close,
     }
@@ -100,10 +127,10 @@ def case_handler_runs_and_main_waits_on() -> Any:
     for way in WAYS:
         events.clear()
         ways = waits()
-        start = time.monotonic()
         sender = later()
-        got.append([way, ways[way](), list(events), time.monotonic() - start > LASTS / 2])
+        got.append([way, until_it_came(ways[way])])
         sender.join()
+        got.append(list(events))
         ways["close"]()
     return got
 
@@ -114,7 +141,7 @@ def case_handler_raises_out_of_the_wait() -> Any:
         events.clear()
         ways = waits()
         sender = later(signal.SIGUSR2)
-        got.append([way, kind(ways[way]), list(events)])
+        got.append([way, kind(lambda way: until_it_came(ways[way])[0], way), list(events)])
         sender.join()
         ways["close"]()
     return got
@@ -138,11 +165,12 @@ def case_signal_while_another_thread_computes() -> Any:
 
 def case_signal_while_all_sleep() -> Any:
     events.clear()
+    before = signal.signal(signal.SIGALRM, note)
     sleepers = [Background(time.sleep, LASTS) for _ in range(3)]
     signal.setitimer(signal.ITIMER_REAL, SHORT)
-    before = signal.signal(signal.SIGALRM, note)
     for sleeper in sleepers:
         sleeper.join()
+    until(lambda: events)
     signal.signal(signal.SIGALRM, before)
     return [list(events), before]
 
@@ -167,8 +195,8 @@ def case_alarm_as_a_timeout() -> Any:
     before = signal.signal(signal.SIGALRM, handler)
     try:
         with a, b:
-            signal.setitimer(signal.ITIMER_REAL, SHORT)
-            got = [outcome(a.recv, 1)]
+            # Wherever main is when the time is up, be it not yet in the call.
+            got = [outcome(lambda: (signal.setitimer(signal.ITIMER_REAL, SHORT), a.recv(1)))]
             b.sendall(b"x")
             return [*got, a.recv(1)]
     finally:
@@ -250,8 +278,9 @@ def case_several_signals() -> Any:
 
     def send() -> None:
         for _ in range(3):
+            count = len(events)
             os.kill(os.getpid(), signal.SIGUSR1)
-            time.sleep(0.001)
+            until(lambda count=count: len(events) > count)  # two that are pending are one
 
     senders = [Background(send) for _ in range(2)]
     time.sleep(LASTS)
@@ -273,7 +302,7 @@ def case_nested_signals() -> Any:
         seen.append("inner")
 
     before = signal.signal(signal.SIGUSR1, outer), signal.signal(signal.SIGALRM, inner)
-    sender = later(seconds=SHORT / 2)
+    sender = later()
     time.sleep(LASTS)
     sender.join()
     signal.signal(signal.SIGUSR1, before[0])
@@ -287,7 +316,8 @@ def case_interrupt() -> Any:
         ways = waits()
         sender = later(signal.SIGINT)
         try:
-            ways[way]()
+            while True:
+                ways[way]()
         except KeyboardInterrupt:
             got.append([way, "interrupted"])
         sender.join()
@@ -299,7 +329,7 @@ def case_interrupt_reaches_main_only() -> Any:
     seen: list[Any] = []
 
     def work() -> None:
-        time.sleep(SHORT)
+        settle()  # main joins
         try:
             os.kill(os.getpid(), signal.SIGINT)
             deadline = time.monotonic() + SHORT
@@ -325,9 +355,10 @@ def case_interrupt_reaches_main_only() -> Any:
 
 def case_interrupt_main() -> Any:
     got: list[Any] = []
-    thread = Background(lambda: [time.sleep(SHORT), _thread.interrupt_main()][1])
+    thread = Background(lambda: [settle(), _thread.interrupt_main()][1])
     try:
-        time.sleep(LONG)
+        while True:  # nothing is sent, so threads notice between two calls only
+            time.sleep(LASTS)
     except KeyboardInterrupt:
         got.append("interrupted")
     thread.join()
@@ -438,3 +469,37 @@ def case_masks() -> Any:
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
     time.sleep(0.001)
     return [*got, list(events)]
+
+
+def case_signals_to_threads_by_their_ident() -> Any:
+    def noted(count: int) -> None:
+        # Of a signal that comes while its handler waits to be called nobody would know.
+        until = time.monotonic() + LONG
+        while len(events) < count and time.monotonic() < until:
+            time.sleep(0.001)
+
+    events.clear()
+    end = threading.Event()
+    running = Background(end.wait)
+    signal.pthread_kill(running.ident or 0, signal.SIGUSR1)
+    noted(1)
+    signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+    noted(2)
+    signal.pthread_kill(running.ident or 0, 0)
+    own = Background(lambda: signal.pthread_kill(threading.get_ident(), signal.SIGUSR1))
+    noted(3)
+    end.set()
+    running.result()
+    own.result()
+    clock = Background(
+        lambda: time.clock_gettime(time.pthread_getcpuclockid(threading.get_ident())) >= 0
+    )
+    return [
+        events,
+        clock.result(),
+        time.clock_gettime(time.pthread_getcpuclockid(threading.main_thread().ident or 0)) > 0,
+        kind(signal.pthread_kill, threading.get_ident(), 12345),
+        kind(signal.pthread_kill, "text", 0),
+        kind(signal.pthread_kill, threading.get_ident()),
+        kind(time.pthread_getcpuclockid, "text"),
+    ]

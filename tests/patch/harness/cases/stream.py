@@ -212,7 +212,7 @@ def case_timeout_takes_its_time(a: Socket, b: Socket) -> Any:
     a.settimeout(0.05)
     start = time.monotonic()
     drained = outcome(a.recv, 10)
-    return [drained, 0.045 < time.monotonic() - start < 1]
+    return [drained, 0.045 < time.monotonic() - start < LONG]
 
 
 @on(*STREAMS)
@@ -585,7 +585,7 @@ def case_urgent_data_while_waiting(a: Socket, b: Socket) -> Any:
     b.send(b"def!", socket.MSG_OOB)
     settle()
     b.sendall(b"ghi")
-    return [reader.result(), a.recv(1, socket.MSG_OOB | socket.MSG_DONTWAIT) in (b"!", b"")]
+    return [reader.result(), outcome(a.recv, 1, socket.MSG_OOB | socket.MSG_DONTWAIT)]
 
 
 # -- What the descriptor is like

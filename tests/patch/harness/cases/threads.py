@@ -8,6 +8,7 @@ import functools
 import gc
 import io
 import logging
+import pickle
 import queue
 import sys
 import threading
@@ -24,7 +25,7 @@ from threading import get_ident as old_get_ident
 from types import SimpleNamespace
 from typing import Any
 
-from tests.patch.harness.tools import LONG, SHORT, Background, kind, outcome, settle
+from tests.patch.harness.tools import LONG, SHORT, Background, kind, outcome, settle, until
 
 old = SimpleNamespace()
 
@@ -75,8 +76,12 @@ class Holder:
 class OldThread(threading.Thread):
     """Defined before patching, in mode ``last``."""
 
+    def __init__(self) -> None:
+        super().__init__(name="made before")
+        self.go_on = threading.Event()
+
     def run(self) -> None:
-        settle()
+        self.go_on.wait()
         self.ran = True
 
 
@@ -104,7 +109,7 @@ def prepare() -> None:
     old.holder = Holder()
     old.local = OldLocal(5)
     old.local.count = 6
-    old.thread = OldThread(name="made before")
+    old.thread = OldThread()
     old.timer = threading.Timer(SHORT, EVENT.is_set)
     old.wait, old.free = closure()
     old.ident = threading.get_ident()
@@ -137,7 +142,9 @@ def contend(lock: Any) -> Any:
         with lock:
             events.append("got")
 
-    threads = [Background(hold), Background(want)]
+    threads = [Background(hold)]
+    until(lambda: events)
+    threads.append(Background(want))
     return [[thread.result() for thread in threads], events, held(lock)]
 
 
@@ -266,6 +273,7 @@ def case_old_functions() -> Any:
     events: list[Any] = []
     old_start_new_thread(events.append, (1,))
     Holder.start(events.append, (2,))
+    until(lambda: len(events) == 2)
     settle()
     here = old_get_ident() == threading.get_ident() == old.ident
     there = Background(old_get_ident)
@@ -277,6 +285,7 @@ def case_old_threads() -> Any:
     got: list[Any] = [repr(thread), thread.is_alive(), kind(thread.join)]
     thread.start()
     got += [thread.is_alive(), thread in threading.enumerate()]
+    thread.go_on.set()
     thread.join()
     got += [thread.ran, thread.is_alive(), thread.name]
     old.timer.start()
@@ -362,10 +371,8 @@ def case_idents_are_unique() -> Any:
 
 
 def case_join() -> Any:
-    def sleep() -> None:
-        time.sleep(10 * SHORT)
-
-    thread = threading.Thread(target=sleep)
+    go_on = threading.Event()
+    thread = threading.Thread(target=go_on.wait)
     got: list[Any] = [kind(thread.join)]
     thread.start()
     got += [
@@ -381,6 +388,8 @@ def case_join() -> Any:
         Background(thread.join, LONG),
         Background(thread.join, SHORT / 4),
     ]
+    got.append(others[-1].result())
+    others.append(Background(lambda: (settle(), go_on.set())[1]))
     got += [thread.join(), thread.is_alive(), [other.result() for other in others]]
     got += [thread.join(), thread.join(1), kind(thread.start)]
     got += [kind(threading.current_thread().join), kind(thread.join, "x")]
@@ -640,13 +649,15 @@ def case_current_thread_everywhere() -> Any:
 
 def case_timer() -> Any:
     events: list[Any] = []
-    fired = threading.Timer(SHORT, events.append, ("fired",))
-    cancelled = threading.Timer(SHORT, events.append, ("never",))
+    go_on = threading.Event()
+    fired = threading.Timer(SHORT, lambda text: (go_on.wait(), events.append(text)), ("fired",))
+    cancelled = threading.Timer(LONG * 100, events.append, ("never",))
     later = threading.Timer(LONG * 100, events.append, kwargs={"never": 1})
     for timer in (fired, cancelled, later):
         timer.start()
     cancelled.cancel()
     got = [fired.is_alive(), later.is_alive()]
+    go_on.set()
     fired.join()
     later.cancel()
     for timer in (cancelled, later):
@@ -739,6 +750,53 @@ def case_local_subclass() -> Any:
     ]
 
 
+def case_local_special_names() -> Any:
+    data = threading.local()
+    data.value = 1
+    same = [data.__doc__ == threading.local.__doc__, isinstance(data, threading.local)]
+    data.__doc__ = "its own"
+    got: list[Any] = [
+        *same,
+        data.__doc__,
+        data.value,
+        vars(data),
+        data.__class__ is threading.local,
+    ]
+    got += Background(lambda: [data.__doc__ == threading.local.__doc__, vars(data)]).result()
+    del data.__doc__
+    got += [data.__doc__ == threading.local.__doc__, kind(delattr, data, "__doc__"), data.value]
+    got += [kind(setattr, data, "__class__", int), kind(setattr, threading.local(), "__class__", 1)]
+    return [*got, kind(pickle.dumps, data), kind(copy.copy, threading.local())]
+
+
+def case_local_subclasses_with_hooks() -> Any:
+    class Default(threading.local):
+        value: Any = "class"
+
+        def __getattr__(self, name: str) -> str:
+            return f"no {name}"
+
+        @property
+        def failing(self) -> Any:
+            raise AttributeError("once")
+
+    class Doubling(threading.local):
+        def __getattribute__(self, name: str) -> Any:
+            value = super().__getattribute__(name)
+            return value * 2 if name == "number" else value
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            super().__setattr__(name, value + 1)
+
+    default = Default()
+    got: list[Any] = [default.value, default.other, default.failing]
+    default.value = "object"
+    got += [default.value, Default.value, Background(lambda: default.value).result()]
+    doubling = Doubling()
+    doubling.number = 3
+    return [*got, doubling.number, vars(doubling), Background(lambda: vars(doubling)).result()]
+
+
 def case_local_gives_up() -> Any:
     class Thing:
         pass
@@ -820,7 +878,7 @@ def case_lock_timeouts() -> Any:
     lock = threading.Lock()
     lock.acquire()
     start = time.monotonic()
-    got = [lock.acquire(timeout=0.03), 0.025 < time.monotonic() - start < 1]
+    got = [lock.acquire(timeout=0.03), 0.025 < time.monotonic() - start < LONG]
     waiters = [Background(lock.acquire, timeout=SHORT) for _ in range(3)]
     got += [waiter.result() for waiter in waiters]
     lock.release()
@@ -1029,10 +1087,12 @@ def case_executors() -> Any:
         futures = [pool.submit(work, number) for number in range(6)]
         got: list[Any] = [outcome(future.result, LONG) for future in futures]
         names = {pool.submit(lambda: threading.current_thread().name).result() for _ in range(3)}
+        go_on = threading.Event()
         got += [
             all(name.startswith("pool_") for name in names),
-            kind(pool.submit(time.sleep, SHORT).result, 0),
+            kind(pool.submit(go_on.wait).result, 0),
         ]
+        go_on.set()
     return [*got, kind(pool.submit, work, 1)]
 
 
