@@ -130,9 +130,9 @@ class MySQLTests:
 
     def test_time_outs(self) -> None:
         with Relay(MARIADB.address()) as relay:
-            mine = self.connect(relay.address, read_timeout=1)
-            with overlapping(1, work=1), pytest.raises(self.module.OperationalError):
-                self.one(mine, "select sleep(3)")
+            mine = self.connect(relay.address, read_timeout=2)
+            with overlapping(2, work=1), pytest.raises(self.module.OperationalError):
+                self.one(mine, "select sleep(6)")
             mine.close()
             relay.silent()
             with overlapping(1, work=1), pytest.raises(self.module.OperationalError):
@@ -140,10 +140,20 @@ class MySQLTests:
 
     def test_killed_in_a_query(self) -> None:
         mine = self.connect()
-        killed_in(lambda: self.one(mine, "select 'wrong', sleep(0.5)"))
+        killed_in(lambda: self.one(mine, "select 'wrong', sleep(3)"))
         with pytest.raises((self.module.OperationalError, self.module.InterfaceError)):
             self.one(mine, "select 'right'")
         assert not mine.open or self.gone(mine)
+
+    def test_killed_in_the_middle_of_an_answer(self) -> None:
+        with Relay(MARIADB.address()) as relay:
+            mine = self.connect(relay.address)
+            relay.hold(after=1000)
+            killed_in(lambda: self.one(mine, "select repeat('x', 100000)"), lambda: relay.holding)
+            relay.release()
+            with pytest.raises((self.module.OperationalError, self.module.InterfaceError)):
+                self.one(mine, "select 'right'")
+            assert not mine.open or self.gone(mine)
 
     def gone(self, connection: Any) -> bool:
         """Whether the server can't be reached by this connection, which is closed then."""
@@ -155,6 +165,6 @@ class MySQLTests:
     def test_time_out_of_graftlet(self) -> None:
         mine = self.connect()
         with no_stall(), pytest.raises(graftlet.Timeout), graftlet.Timeout(0.2):
-            self.one(mine, "select sleep(0.6)")
+            self.one(mine, "select sleep(3)")
         with pytest.raises((self.module.OperationalError, self.module.InterfaceError)):
             mine.commit()

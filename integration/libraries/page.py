@@ -4,16 +4,29 @@ Rule: the page has no fact of its own. Each ``Library(...)`` in a file of tests 
 source, so that the page can be made where none of the libraries is installed.
 
     python -m integration.libraries.page            write the page
+    python -m integration.libraries.page --versions keep the versions that are installed, and write it
+
+The second one belongs at the end of a run of `tox -e py313-integration` that passed, in its environment.
 """
 
 from __future__ import annotations
 
 import ast
+import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Final
 
 HERE: Final = Path(__file__).parent
 PAGE: Final = HERE.parents[1] / "docs" / "libraries.md"
+
+#: The version of each library that was tested last.
+TESTED: Final = HERE / "tested.txt"
+#: What `cost.py` has measured last.
+COSTS: Final = HERE / "costs.txt"
+
+#: The version of what has none.
+STANDARD: Final = "the standard library's"
 
 HEAD: Final = """\
 # Libraries
@@ -56,15 +69,13 @@ count). `python -m integration.libraries.cost` measures it.
 
 | | plain | under graftlet |
 |---|---|---|
-| sqlite3, in memory | 2 | 45 |
-| mysqlclient | 55 | 175 |
-| psycopg2 | 43 | 92 |
-| psycopg | 66 | 109 |
+"""
 
-psycopg2 and psycopg wait in the hub, as sockets do. A call that is carried out in a native thread (mysqlclient,
-sqlite3, `offload_module`) costs two switches between native threads. For a database in a file or across
-a network that is a small part; a program that asks an in-memory SQLite database for single rows, all
-day, may want `patch_all(drivers=False)`.
+END: Final = """
+psycopg2, psycopg and pyOpenSSL wait in the hub, as sockets do. A call that is carried out in a native thread
+(mysqlclient, sqlite3, `offload_module`; of psycopg2 each `COPY`, however long, and each call of a large object)
+costs two switches between native threads. For a database in a file or across a network that is a small part; a
+program that asks an in-memory SQLite database for single rows, all day, may want `patch_all(drivers=False)`.
 """
 
 
@@ -82,16 +93,49 @@ def rows(directory: Path) -> list[dict[str, str]]:
     return sorted(found, key=lambda row: row["name"].lower())
 
 
-def page(directory: Path) -> str:
+def packages(directory: Path) -> list[str]:
+    """What the libraries are called on PyPI."""
+    return sorted({name for row in rows(directory) for name in names(row["package"])})
+
+
+def names(package: str) -> list[str]:
+    """Those of one library."""
+    return [name.strip() for name in package.split(",") if name]
+
+
+def data(path: Path) -> list[str]:
+    """The lines of a file without its comments."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if not line.startswith("#")]
+
+
+def versions() -> dict[str, str]:
+    """By package."""
+    pairs = (line.partition("==") for line in data(TESTED))
+    return {name: version for name, _, version in pairs}
+
+
+def keep_versions(directory: Path) -> None:
+    """What is installed here has been tested."""
+    lines = [f"{name}=={metadata.version(name)}\n" for name in packages(directory)]
+    head = "# On Python {}.{}. Made by: python -m integration.libraries.page --versions\n"
+    TESTED.write_text(head.format(*sys.version_info) + "".join(lines), encoding="utf-8")
+
+
+def page(directory: Path, tested: dict[str, str]) -> str:
     """The whole page."""
     lines = []
     for row in rows(directory):
         against = f", against {row['server']}" if row["server"] else ""
+        version = ", ".join(tested[name] for name in names(row["package"]))
         lines.append(
-            f"| {row['name']} | {row['tested']}{against} | {row['how']} | {row['know']} |\n"
+            f"| {row['name']} | {version or STANDARD}{against} | {row['how']} | {row['know']} |\n"
         )
-    return HEAD + "".join(lines) + FOOT
+    costs = [f"| {line} |\n" for line in data(COSTS)]
+    return HEAD + "".join(lines) + FOOT + "".join(costs) + END
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(HERE), encoding="utf-8")
+    if sys.argv[1:] == ["--versions"]:
+        keep_versions(HERE)
+    PAGE.write_text(page(HERE, versions()), encoding="utf-8")

@@ -7,6 +7,7 @@ the signal that its manual names; it must end by itself then, with nothing on st
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -15,32 +16,43 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 import graftlet
-from integration.libraries.harness import together
-
-#: Seconds a program may take to start, or to end.
-PATIENCE = 30
+from integration.libraries.harness import PATIENCE, together
 
 #: A WSGI application: ``/0.3`` waits so long in Python's own words; it says how it runs.
 APPLICATION = """
 import threading, time, graftlet
 
 def application(environ, start_response):
+    print("asked", flush=True)
     time.sleep(float(environ["PATH_INFO"].strip("/")))
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [str(graftlet.is_patched("time")).encode()]
 """
 
 
+#: Those that `free_port` has given.
+_given: Final[set[int]] = set()
+
+
 def free_port() -> int:
-    """One that nobody uses now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    """One that nobody uses now, nor gets by chance until it is used.
+
+    None of those that the kernel gives to whoever connects or asks for any (ip(7), ``ip_local_port_range``): RabbitMQ
+    takes ten seconds before it listens.
+    """
+    first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    ports = [*range(10_000, first), *range(last + 1, 65_536)]
+    while True:
+        port: int = random.SystemRandom().choice(ports)
+        if port not in _given:
+            _given.add(port)
+            with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+                return port
 
 
 def environment() -> dict[str, str]:
@@ -125,7 +137,7 @@ def completed(*words: str, directory: Path) -> str:
         text=True,
         cwd=directory,
         env=environment(),
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -136,7 +148,7 @@ def ask_many(port: int, number: int, path: str) -> list[str]:
     """The answers to so many requests at once."""
 
     def ask(_: int) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=PATIENCE) as answer:
             return str(answer.read().decode())
 
     return together(number, ask)

@@ -8,14 +8,22 @@ from typing import Any
 
 import pytest
 
-from integration.libraries.harness import Library, Relay, killed_in, library, overlapping, together
+import graftlet
+from integration.libraries.harness import (
+    Library,
+    Relay,
+    killed_in,
+    library,
+    no_stall,
+    overlapping,
+    together,
+)
 from integration.libraries.programs import free_port, running
 
 LIBRARIES = [
     Library(
         name="boto3",
         package="boto3",
-        tested="1.44.5",
         how="sockets",
         know="A client may be used by many threads; `max_pool_connections` (10) bounds its connections. "
         "`upload_file` and its like use threads of their own.",
@@ -23,8 +31,7 @@ LIBRARIES = [
     ),
     Library(
         name="moto (server)",
-        package="moto[s3]",
-        tested="5.2.5",
+        package="moto",
         how="sockets",
         know="",
         server="",
@@ -100,9 +107,71 @@ def test_its_own_time_out(address: tuple[str, int]) -> None:
         client.close()
 
 
+def test_connection_is_reset(address: tuple[str, int]) -> None:
+    with Relay(address) as relay:
+        client = connect("sqs", relay.address, retries={"max_attempts": 0})
+        url = client.create_queue(QueueName="reset")["QueueUrl"]
+
+        def reset() -> None:
+            while True:  # what has not been asked yet would be asked on a new connection
+                graftlet.sleep(0.2)
+                relay.reset()
+
+        resetting = graftlet.spawn(reset)
+        with pytest.raises((exceptions.HTTPClientError, exceptions.EndpointConnectionError)):
+            client.receive_message(QueueUrl=url, WaitTimeSeconds=5)
+        resetting.kill(block=True)
+        assert "QueueUrl" in client.get_queue_url(QueueName="reset")
+        client.close()
+
+
+def test_killed_in_the_middle_of_an_answer(address: tuple[str, int]) -> None:
+    direct = connect("s3", address)
+    direct.create_bucket(
+        Bucket="half", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
+    )
+    for name, body in (("long", b"x" * 100_000), ("right", b"right")):
+        direct.put_object(Bucket="half", Key=name, Body=body)
+    direct.close()
+    with Relay(address) as relay:
+        client = connect("s3", relay.address)
+
+        def get(name: str) -> bytes:
+            return bytes(client.get_object(Bucket="half", Key=name)["Body"].read())
+
+        assert get("right") == b"right"
+        relay.hold(after=1000)
+        killed_in(lambda: get("long"), lambda: relay.holding)
+        relay.release()
+        assert get("right") == b"right"
+        client.close()
+
+
+def test_server_is_restarted(tmp_path: Path) -> None:
+    port = free_port()
+    address = "127.0.0.1", port
+    client = connect("sqs", address, retries={"max_attempts": 0})
+
+    def serving() -> Any:
+        return running("-m", "moto.server", "-p", str(port), directory=tmp_path, port=port)
+
+    with serving() as program:
+        url = client.create_queue(QueueName="queue")["QueueUrl"]
+        with no_stall():
+            killer = graftlet.spawn_later(0.2, program.kill)
+            with pytest.raises((exceptions.HTTPClientError, exceptions.EndpointConnectionError)):
+                client.receive_message(QueueUrl=url, WaitTimeSeconds=10)
+            killer.join()
+            with pytest.raises(exceptions.EndpointConnectionError):
+                client.list_queues()
+    with serving():
+        assert client.create_queue(QueueName="queue")["QueueUrl"] == url
+    client.close()
+
+
 def test_killed_in_a_request(address: tuple[str, int]) -> None:
     client = connect("sqs", address)
     url = client.create_queue(QueueName="other")["QueueUrl"]
-    killed_in(lambda: client.receive_message(QueueUrl=url, WaitTimeSeconds=2))
+    killed_in(lambda: client.receive_message(QueueUrl=url, WaitTimeSeconds=5))
     assert "QueueUrl" in client.get_queue_url(QueueName="other")
     client.close()

@@ -8,14 +8,20 @@ import urllib.request
 
 import pytest
 
-import graftlet
-from integration.libraries.harness import Library, Relay, killed_in, overlapping, together
+from integration.libraries.harness import (
+    PATIENCE,
+    Library,
+    Relay,
+    as_soon_as,
+    killed_in,
+    overlapping,
+    together,
+)
 from integration.libraries.webserver import CERTIFICATE, web_server
 
 LIBRARY = Library(
     name="http.client, urllib.request, http.server",
     package="",
-    tested="the standard library's",
     how="sockets",
     know="",
     server="each other",
@@ -38,7 +44,7 @@ def test_tls() -> None:
 
         def get(number: int) -> bytes:
             connection = http.client.HTTPSConnection(
-                "localhost", server.server_port, context=context, timeout=10
+                "localhost", server.server_port, context=context, timeout=PATIENCE
             )
             connection.request("POST", "/echo", body=b"%d" % number * 50_000)
             body = connection.getresponse().read()
@@ -50,18 +56,19 @@ def test_tls() -> None:
 
 def test_faults() -> None:
     with web_server() as server, Relay(("127.0.0.1", server.server_port)) as relay:
-        connection = http.client.HTTPConnection(*relay.address, timeout=0.3)
+        connection = http.client.HTTPConnection(*relay.address, timeout=PATIENCE)
+        connection.connect()
+        connection.sock.settimeout(0.3)
         connection.request("GET", "/hang")
         with overlapping(0.3), pytest.raises(TimeoutError):
             connection.getresponse()
         connection.close()
-        connection.timeout = 10
         connection.request("GET", "/cut")
         with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
             connection.getresponse().read()
         connection.close()
         connection.request("GET", "/hang")
-        graftlet.spawn_later(0.1, relay.reset)
+        as_soon_as(lambda: server.hanging == 2, relay.reset)
         with pytest.raises((ConnectionResetError, http.client.RemoteDisconnected)):
             connection.getresponse()
         connection.close()
@@ -75,7 +82,7 @@ def test_killed_in_a_request() -> None:
             connection.request("GET", path)
             return connection.getresponse().read()
 
-        killed_in(lambda: get("/sleep/0.5"))
+        killed_in(lambda: get("/hang"), lambda: server.hanging)
         # http.client knows that an answer is missing.
         with pytest.raises(http.client.CannotSendRequest):
             get("/right")

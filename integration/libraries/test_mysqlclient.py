@@ -8,7 +8,6 @@ from integration.libraries.mysql import MySQLTests
 LIBRARY = Library(
     name="mysqlclient (MySQLdb)",
     package="mysqlclient",
-    tested="2.3.1",
     how="adapter: the calls of each connection in a native thread",
     know="A connection whose greenlet was killed or timed out in a query is shut down: the next query on it raises "
     "mysqlclient's own error. `MySQLdb._mysql`, used directly, blocks.",

@@ -11,14 +11,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from integration.libraries.harness import Library, library
-from integration.libraries.programs import completed
+from integration.libraries.harness import Library, library, no_stall
+from integration.libraries.programs import (
+    INTERRUPT,
+    ask_many,
+    completed,
+    free_port,
+    native_threads,
+    running,
+)
 
 LIBRARIES = [
     Library(
         name="pip",
         package="pip",
-        tested="24.2",
         how="sockets",
         know="",
         server="an index of files, by http.server",
@@ -26,7 +32,6 @@ LIBRARIES = [
     Library(
         name="pytest",
         package="pytest",
-        tested="9.2.0",
         how="sockets",
         know="`graftlet -m pytest`; or `graftlet.patch_all()` at the top of `conftest.py`.",
         server="",
@@ -49,6 +54,18 @@ def index(directory: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
         thread.join()
+
+
+def test_http_server(tmp_path: Path) -> None:
+    (tmp_path / "0").write_text("right")
+    port = free_port()
+    words = ("-m", "http.server", "--bind", "127.0.0.1", str(port))
+    with running(*words, directory=tmp_path, port=port) as program:
+        with no_stall():
+            assert ask_many(port, 20, "/0") == ["right"] * 20
+        assert native_threads(program) <= 2  # one more if a name was looked up
+        assert program.end(INTERRUPT) == 0
+        assert "Traceback" not in program.output
 
 
 def make_wheel(directory: Path, name: str) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 import graftlet
 from integration.libraries.harness import (
+    PATIENCE,
     POSTGRESQL,
     Library,
     Relay,
@@ -24,8 +25,7 @@ from integration.libraries.harness import (
 
 LIBRARY = Library(
     name="psycopg 3, psycopg_pool",
-    package="psycopg[binary,pool]",
-    tested="3.3.9",
+    package="psycopg, psycopg-pool",
     how="adapter: its `wait` function, also that of the C implementation",
     know="A connection whose greenlet was killed or timed out in a query stays 'active': psycopg runs nothing "
     "else on it, and the pool throws it away.",
@@ -75,12 +75,15 @@ def test_the_implementation_in_c_is_what_is_tested() -> None:
 
 
 def test_queries_overlap(connection: Any) -> None:
-    def query(number: int) -> int:
-        with connect() as mine:
-            return int(one(mine, "select %s::int from pg_sleep(0.4)", number))
-
+    with no_stall():
+        connections = together(20, lambda number: connect())
     with overlapping(0.4):
-        assert together(20, query) == list(range(20))
+        answers = together(
+            20, lambda n: one(connections[n], "select %s::int from pg_sleep(0.4)", n)
+        )
+    assert answers == list(range(20))
+    for each in connections:
+        each.close()
 
 
 def test_threads_share_one_connection(connection: Any) -> None:
@@ -127,7 +130,7 @@ def test_listen_and_notify(connection: Any) -> None:
         with connect() as listener:
             listener.execute("listen graftlet_psycopg")
             ready.set()
-            heard.extend(each.payload for each in listener.notifies(timeout=10, stop_after=3))
+            heard.extend(each.payload for each in listener.notifies(timeout=PATIENCE, stop_after=3))
 
     ready = threading.Event()
     thread = threading.Thread(target=listen)
@@ -141,7 +144,7 @@ def test_listen_and_notify(connection: Any) -> None:
 
 
 def test_pool(connection: Any) -> None:
-    with psycopg_pool.ConnectionPool(conninfo(), min_size=2, max_size=4, timeout=5) as pool:
+    with psycopg_pool.ConnectionPool(conninfo(), min_size=2, max_size=4, timeout=PATIENCE) as pool:
 
         def query(number: int) -> int:
             with pool.connection() as mine:
@@ -164,12 +167,13 @@ def test_pool_is_exhausted(connection: Any) -> None:
 def test_killed_in_a_query_of_the_pool(connection: Any) -> None:
     with psycopg_pool.ConnectionPool(conninfo(), min_size=1, max_size=1) as pool:
 
-        def query(what: str) -> tuple[str, int]:
+        def query(what: str, seconds: float = 0) -> tuple[str, int]:
             with pool.connection() as mine:
-                return one(mine, f"select '{what}' from pg_sleep(0.5)"), mine.info.backend_pid
+                answer = one(mine, f"select '{what}' from pg_sleep({seconds})")
+                return answer, mine.info.backend_pid
 
         _, before = query("first")
-        killed_in(lambda: query("wrong"))
+        killed_in(lambda: query("wrong", 3))
         answer, after = query("right")
         assert answer == "right"
         assert before != after
@@ -177,10 +181,28 @@ def test_killed_in_a_query_of_the_pool(connection: Any) -> None:
 
 def test_killed_in_a_query(connection: Any) -> None:
     mine = connect()
-    killed_in(lambda: one(mine, "select 'wrong' from pg_sleep(0.5)"))
+    killed_in(lambda: one(mine, "select 'wrong' from pg_sleep(3)"))
     with pytest.raises(psycopg.OperationalError, match="in progress"):
         one(mine, "select 'right'")
     mine.close()
+
+
+def test_killed_in_the_middle_of_an_answer(connection: Any) -> None:
+    with (
+        Relay(POSTGRESQL.address()) as relay,
+        psycopg_pool.ConnectionPool(conninfo(relay.address), min_size=1, max_size=1) as pool,
+    ):
+
+        def query(text: str) -> Any:
+            with pool.connection() as mine:
+                return one(mine, text)
+
+        assert query("select 'first'") == "first"
+        relay.hold(after=1000)
+        killed_in(lambda: query("select repeat('x', 100000)"), lambda: relay.holding)
+        relay.release()
+        assert query("select 'right'") == "right"
+        assert relay.connections == 2
 
 
 def test_server_kills_a_connection(connection: Any) -> None:

@@ -7,13 +7,16 @@ import io
 import select
 import threading
 import time
+import weakref
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import graftlet
 from integration.libraries.harness import (
+    PATIENCE,
     POSTGRESQL,
     Library,
     Relay,
@@ -28,12 +31,10 @@ from integration.libraries.harness import (
 LIBRARY = Library(
     name="psycopg2",
     package="psycopg2-binary",
-    tested="2.9.13",
     how="adapter: its wait callback",
     know="A connection whose greenlet was killed or timed out in a query is closed by psycopg2. `connect_timeout` "
     "is heeded. Host names are looked up by libpq itself, which blocks: prefer an address or `hostaddr`. "
-    "`COPY` is carried out in a native thread, which reads and writes the program's file. Large objects are refused "
-    "by psycopg2 itself when there is a wait callback: `patch_all(drivers=False)`.",
+    "`COPY` and large objects are carried out in native threads: those read and write the program's files.",
     server="PostgreSQL 15",
 )
 
@@ -77,15 +78,13 @@ def connection() -> Iterator[Any]:
 
 
 def test_queries_overlap(connection: Any) -> None:
-    def query(number: int) -> int:
-        mine = connect()
-        try:
-            return int(one(mine, "select %s from pg_sleep(0.4)", number))
-        finally:
-            mine.close()
-
+    with no_stall():
+        connections = together(20, lambda number: connect())
     with overlapping(0.4):
-        assert together(20, query) == list(range(20))
+        answers = together(20, lambda n: one(connections[n], "select %s from pg_sleep(0.4)", n))
+    assert answers == list(range(20))
+    for each in connections:
+        each.close()
 
 
 def test_threads_share_one_connection(connection: Any) -> None:
@@ -114,7 +113,7 @@ def test_listen_and_notify(connection: Any) -> None:
 
     def listen() -> None:
         while len(heard) < 3:
-            assert select.select([listener], [], [], 10)[0]
+            assert select.select([listener], [], [], PATIENCE)[0]
             listener.poll()
             heard.extend(each.payload for each in listener.notifies)
             del listener.notifies[:]
@@ -189,9 +188,174 @@ def test_others_are_asked_while_a_copy_goes_on(connection: Any) -> None:
     other.close()
 
 
+def test_large_objects(connection: Any) -> None:
+    """One of them larger than what the kernel takes at once."""
+
+    def use(number: int) -> tuple[int, str]:
+        content = bytes([number]) * (16_000_000 if number == 0 else 300_000)
+        with contextlib.closing(connect()) as mine:
+            large = mine.lobject(mode="wb")
+            assert large.write(content) == len(content)
+            large.close()
+            mine.commit()
+            with contextlib.closing(mine.lobject(large.oid, "rb")) as again:
+                assert again.read() == content
+                again.seek(100)
+                assert again.read(10) == content[:10]
+                assert again.tell() == 110
+            text = mine.lobject(large.oid, "w")
+            assert text.write("\u20ac" * 5) == 15
+            text.truncate(15)
+            text.close()
+            rest = mine.lobject(large.oid).read()
+            mine.lobject(large.oid).unlink()
+            mine.commit()
+            with pytest.raises(psycopg2.OperationalError, match="does not exist"):
+                mine.lobject(large.oid)
+        return number, rest
+
+    with no_stall():
+        assert together(5, use) == [(number, "\u20ac" * 5) for number in range(5)]
+
+
+def test_large_objects_from_files_and_of_classes_of_the_program(
+    connection: Any, tmp_path: Path
+) -> None:
+    kind: Any = psycopg2.extensions.lobject
+
+    class Mine(kind):  # type: ignore[misc] # Any
+        def lines(self) -> list[str]:
+            return str(self.read()).splitlines()
+
+    before, after = tmp_path / "before", tmp_path / "after"
+    before.write_text("one\ntwo\n")
+    with contextlib.closing(connect()) as mine:
+        large = mine.lobject(new_file=str(before), lobject_factory=Mine)
+        large.export(str(after))
+        assert after.read_text() == "one\ntwo\n"
+        assert mine.lobject(large.oid, "rt", 0, None, Mine).lines() == ["one", "two"]
+        assert isinstance(mine.lobject(large.oid), psycopg2.extensions.lobject)
+        with pytest.raises(TypeError, match="lobject factory"):
+            mine.lobject(lobject_factory=lambda *_: 5)
+        mine.rollback()
+        with pytest.raises(psycopg2.ProgrammingError, match="valid anymore"):
+            large.read()
+        mine.autocommit = True
+        with pytest.raises(psycopg2.ProgrammingError, match="outside of transactions"):
+            mine.lobject()
+    with pytest.raises(psycopg2.InterfaceError, match="closed"):
+        mine.lobject()
+
+
+@pytest.fixture
+def oids(connection: Any) -> Iterator[list[int]]:
+    """Large objects that a transaction has written to which goes on: whoever writes to them now waits."""
+    oids = [one(connection, "select lo_from_bytea(0, 'before')") for _ in range(6)]
+    connection.autocommit = False
+    for oid in oids:
+        connection.lobject(oid, "w").write("first")
+    yield oids
+    connection.rollback()
+    for oid in oids:
+        connection.lobject(oid).unlink()
+    connection.commit()
+    connection.autocommit = True
+
+
+def test_waits_for_large_objects_overlap(connection: Any, oids: list[int]) -> None:
+    def write(number: int) -> int:
+        with contextlib.closing(connect()) as mine:
+            written = mine.lobject(oids[number], "w").write("second")
+            mine.commit()
+        return int(written)
+
+    with overlapping(0.4):
+        graftlet.spawn_later(0.4, connection.rollback)
+        assert together(6, write) == [6] * 6
+    assert connection.lobject(oids[5]).read() == "second"
+
+
+def test_killed_while_it_writes_to_a_large_object(connection: Any, oids: list[int]) -> None:
+    with contextlib.closing(connect()) as mine:
+        large = mine.lobject(oids[0], "w")
+        killed_in(lambda: large.write("wrong"))
+        with pytest.raises(psycopg2.Error):
+            large.read()
+        with pytest.raises(psycopg2.Error):
+            one(mine, "select 'right'")
+
+
+def test_forgotten_large_object(connection: Any) -> None:
+    """psycopg2 closes it when it is collected, in a lock that a query of another greenlet may hold."""
+    with contextlib.closing(connect()) as mine:
+        large = mine.lobject(0, "w")
+        gone = weakref.ref(mine)
+        querying = graftlet.spawn(one, mine, "select 7 from pg_sleep(0.3)")
+        time.sleep(0.1)
+        with overlapping(0.3, least=0):
+            del large
+            assert querying.get() == 7
+        mine.rollback()
+    del mine, querying
+    eventually(lambda: gone() is None)
+
+
+def test_forgotten_large_object_is_closed_before_anything_else() -> None:
+    """The server closes what is unlinked: who closes it again has ended the transaction."""
+    with contextlib.closing(connect()) as mine, contextlib.closing(connect()) as other:
+        for busy in (False, True):
+            oids = [mine.lobject(0, "w").oid for _ in range(3)]
+            mine.commit()
+            querying = graftlet.spawn(one, mine, "select 7 from pg_sleep(0.1)") if busy else None
+            graftlet.sleep(0.05)
+            large = mine.lobject(oids[0])
+            del large
+            mine.lobject(oids[0]).unlink()
+            # Others who want the connection at that moment.
+            large = mine.lobject(oids[1])
+            others = [mine.lobject(oid) for oid in oids[1:]]
+            del large
+            graftlet.joinall([graftlet.spawn(each.unlink) for each in others], raise_error=True)
+            assert querying is None or querying.get() == 7
+            mine.commit()
+            assert [
+                one(other, f"select count(*) from pg_largeobject_metadata where oid = {oid}")
+                for oid in oids
+            ] == [0] * 3
+
+
+def test_threads_wait_for_a_query_to_end(connection: Any) -> None:
+    """They do in psycopg2, natively: the query must be able to go on."""
+
+    def querying(mine: Any) -> graftlet.Greenlet:
+        query = graftlet.spawn(one, mine, "select 7 from pg_sleep(0.3)")
+        time.sleep(0.1)
+        return query
+
+    for name, value in (
+        ("autocommit", False),
+        ("isolation_level", psycopg2.extensions.ISOLATION_LEVEL_SERIALIZABLE),
+        ("readonly", True),
+        ("deferrable", True),
+    ):
+        with contextlib.closing(connect()) as mine:
+            mine.autocommit = True
+            query = querying(mine)
+            with overlapping(0.3, least=0):
+                setattr(mine, name, value)
+            assert query.get() == 7
+            assert getattr(mine, name) == value
+    mine = connect()
+    query = querying(mine)
+    with overlapping(0.3, least=0):
+        mine.close()
+    assert query.get() == 7
+
+
 def test_pool(connection: Any) -> None:
+    host, port = POSTGRESQL.address()
     pool = psycopg2.pool.ThreadedConnectionPool(
-        1, 4, host=POSTGRESQL.address()[0], user="postgres", application_name="graftlet-psycopg2"
+        1, 4, host=host, port=port, user="postgres", application_name="graftlet-psycopg2"
     )
     free = threading.Semaphore(4)
 
@@ -253,14 +417,24 @@ def test_time_outs(connection: Any) -> None:
 
 def test_killed_in_a_query(connection: Any) -> None:
     mine = connect()
-    killed_in(lambda: one(mine, "select 'wrong' from pg_sleep(0.6)"))
+    killed_in(lambda: one(mine, "select 'wrong' from pg_sleep(3)"))
     with pytest.raises(psycopg2.InterfaceError, match="closed"):
         one(mine, "select 'right'")
     mine.close()
 
 
+def test_killed_in_the_middle_of_an_answer(connection: Any) -> None:
+    with Relay(POSTGRESQL.address()) as relay, contextlib.closing(connect(relay.address)) as mine:
+        assert one(mine, "select 'first'") == "first"
+        relay.hold(after=1000)
+        killed_in(lambda: one(mine, "select repeat('x', 100000)"), lambda: relay.holding)
+        relay.release()
+        with pytest.raises(psycopg2.InterfaceError, match="closed"):
+            one(mine, "select 'right'")
+
+
 def test_time_out_of_graftlet(connection: Any) -> None:
     mine = connect()
     with pytest.raises(graftlet.Timeout), graftlet.Timeout(0.2):
-        one(mine, "select pg_sleep(0.6)")
+        one(mine, "select pg_sleep(3)")
     assert mine.closed

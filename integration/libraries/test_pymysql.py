@@ -8,7 +8,6 @@ from integration.libraries.mysql import MySQLTests
 LIBRARY = Library(
     name="PyMySQL",
     package="PyMySQL",
-    tested="1.2.4",
     how="sockets",
     know="A connection whose greenlet was killed or timed out in a query is closed by PyMySQL.",
     server="MariaDB 10.11",

@@ -27,7 +27,6 @@ from integration.libraries.webserver import CERTIFICATE
 LIBRARY = Library(
     name="pyOpenSSL",
     package="pyOpenSSL",
-    tested="26.4.0",
     how="adapter: OpenSSL on a descriptor that does not block meanwhile",
     know="On a socket with a time-out pyOpenSSL says `WantReadError`, as ever, and leaves the waiting to the program. "
     "DTLS (datagrams) on a blocking socket blocks.",

@@ -12,6 +12,7 @@ import pytest
 
 import graftlet
 from integration.libraries.harness import (
+    PATIENCE,
     REDIS,
     Library,
     Relay,
@@ -26,7 +27,6 @@ from integration.libraries.harness import (
 LIBRARY = Library(
     name="redis-py",
     package="redis",
-    tested="8.1.0",
     how="sockets",
     know="A connection whose greenlet was killed in a command is disconnected before it is used again.",
     server="Redis 7",
@@ -66,7 +66,7 @@ def test_queue(client: Any) -> None:
 
     def consume(number: int) -> list[int]:
         got = []
-        while (item := client.brpop("queue", timeout=5)[1]) != "end":
+        while (item := client.brpop("queue", timeout=PATIENCE)[1]) != "end":
             got.append(int(item))
         return got
 
@@ -137,11 +137,12 @@ def test_pool_is_exhausted(client: Any) -> None:
         "redis://{}:{}/9".format(*REDIS.address()), max_connections=1, timeout=0.3
     )
     with redis.Redis.from_pool(pool) as mine:
-        busy = graftlet.spawn(mine.blpop, "nothing", 1)
-        time.sleep(0.1)
+        busy = graftlet.spawn(mine.blpop, "late", PATIENCE)
+        eventually(pool.pool.empty)
         with overlapping(0.3), pytest.raises(redis.ConnectionError, match="No connection"):
             mine.get("x")
-        assert busy.get() is None
+        client.lpush("late", "here")
+        assert busy.get() == (b"late", b"here")
 
 
 def test_server_kills_a_connection(client: Any) -> None:
@@ -150,7 +151,7 @@ def test_server_kills_a_connection(client: Any) -> None:
         number = mine.client_id()
         killer = graftlet.spawn_later(0.2, client.client_kill_filter, _id=number)
         with pytest.raises(redis.ConnectionError):
-            mine.blpop("nothing", timeout=5)
+            mine.blpop("nothing", timeout=PATIENCE)
         killer.get()
     client.connection_pool.disconnect()
 
@@ -160,20 +161,32 @@ def test_faults(client: Any) -> None:
         assert mine.ping()
         graftlet.spawn_later(0.1, relay.reset)
         with pytest.raises(redis.ConnectionError):
-            mine.blpop("nothing", timeout=5)
+            mine.blpop("nothing", timeout=PATIENCE)
     with (
         Relay(REDIS.address()) as relay,
-        connect(relay.address, retry=None, socket_timeout=0.3) as mine,
+        connect(relay.address, retry=None, socket_timeout=1) as mine,
     ):
         assert mine.ping()
         relay.silent()
-        with overlapping(0.3), pytest.raises(redis.TimeoutError):
+        with overlapping(1), pytest.raises(redis.TimeoutError):
             mine.ping()
 
 
 def test_killed_in_a_command(client: Any) -> None:
     with connect(max_connections=1) as mine:
         mine.set("right", "right")
-        killed_in(lambda: mine.blpop("queue", timeout=5))
+        killed_in(lambda: mine.blpop("queue", timeout=PATIENCE))
         client.lpush("queue", "wrong")
         assert mine.get("right") == "right"
+
+
+def test_killed_in_the_middle_of_an_answer(client: Any) -> None:
+    client.set("long", "x" * 100_000)
+    client.set("right", "right")
+    with Relay(REDIS.address()) as relay, connect(relay.address, max_connections=1) as mine:
+        assert mine.get("right") == "right"
+        relay.hold(after=1000)
+        killed_in(lambda: mine.get("long"), lambda: relay.holding)
+        relay.release()
+        assert mine.get("right") == "right"
+        assert relay.connections == 2

@@ -13,6 +13,9 @@ from integration.libraries.harness import (
     MARIADB,
     POSTGRESQL,
     Library,
+    Relay,
+    eventually,
+    failing,
     killed_in,
     library,
     overlapping,
@@ -22,7 +25,6 @@ from integration.libraries.harness import (
 LIBRARY = Library(
     name="SQLAlchemy",
     package="SQLAlchemy",
-    tested="2.1.9",
     how="as its driver",
     know="A connection whose greenlet was killed or timed out in a query is not used again.",
     server="PostgreSQL with psycopg2 and psycopg, MariaDB with PyMySQL",
@@ -41,10 +43,13 @@ class Database:
     """An engine, and what a query that takes long looks like."""
 
     def __init__(self, driver: str) -> None:
-        server, url, self._wait = DRIVERS[driver]
+        self.server, self._url, self._wait = DRIVERS[driver]
         library(driver, driver)
-        self.engine = sqlalchemy.create_engine(
-            url.format(*server.address()), pool_size=4, max_overflow=0, pool_timeout=0.5
+        self.engine = self.engine_at(self.server.address())
+
+    def engine_at(self, address: tuple[str, int]) -> Any:
+        return sqlalchemy.create_engine(
+            self._url.format(*address), pool_size=4, max_overflow=0, pool_timeout=0.5
         )
 
     def ask(self, answer: object, seconds: float) -> Any:
@@ -72,17 +77,32 @@ def test_queries_overlap_and_wait_for_a_connection(database: Database) -> None:
 
 
 def test_pool_is_exhausted(database: Database) -> None:
-    busy = [graftlet.spawn(database.ask, "busy", 1.5) for _ in range(4)]
-    time.sleep(0.3)
+    together(4, lambda number: database.ask(number, 0.01))
+    busy = [graftlet.spawn(database.ask, "busy", 3) for _ in range(4)]
+    eventually(lambda: database.engine.pool.checkedout() == 4)
     with overlapping(0.5), pytest.raises(sqlalchemy.exc.TimeoutError):
         database.ask("late", 0)
     assert [each.get() for each in busy] == ["busy"] * 4
 
 
+def test_connections_are_reset(database: Database) -> None:
+    with Relay(database.server.address()) as relay:
+        database.engine = database.engine_at(relay.address)
+        asking = [failing(database.ask, "wrong", 2) for _ in range(4)]
+        eventually(lambda: database.engine.pool.checkedout() == relay.connections == 4)
+        time.sleep(0.3)
+        relay.reset()
+        for each in asking:
+            assert isinstance(each.get(), sqlalchemy.exc.OperationalError)
+        assert together(4, lambda number: database.ask(number, 0.1)) == list("0123")
+        assert relay.connections == 8
+        database.engine.dispose()
+
+
 def test_killed_in_a_query(database: Database) -> None:
     for _ in range(4):
         with database.engine.connect() as mine:
-            killed_in(lambda: database.ask_by(mine, "wrong", 0.5))
+            killed_in(lambda: database.ask_by(mine, "wrong", 3))
     assert together(4, lambda number: database.ask("right", 0.1)) == ["right"] * 4
 
 
@@ -93,5 +113,5 @@ def test_time_out_of_graftlet_in_a_query(database: Database) -> None:
             pytest.raises(graftlet.Timeout),
             graftlet.Timeout(0.1),
         ):
-            database.ask_by(mine, "wrong", 0.3)
+            database.ask_by(mine, "wrong", 3)
     assert together(4, lambda number: database.ask("right", 0.1)) == ["right"] * 4

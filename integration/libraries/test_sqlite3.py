@@ -12,6 +12,7 @@ import pytest
 
 import graftlet
 from integration.libraries.harness import (
+    PATIENCE,
     Library,
     killed_in,
     no_stall,
@@ -22,7 +23,6 @@ from integration.libraries.harness import (
 LIBRARY = Library(
     name="sqlite3",
     package="",
-    tested="the standard library's",
     how="adapter: the calls of each connection in a native thread",
     know="`check_same_thread` goes by the threads that the program sees. SQL functions and other callbacks run in "
     "a native thread. A statement whose greenlet was killed is interrupted. Connections opened before "
@@ -43,7 +43,7 @@ def path(tmp_path: Path) -> str:
 
 def test_writers_wait_for_each_other(path: str) -> None:
     def add(number: int) -> None:
-        with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as connection:
+        with closing(sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)) as connection:
             connection.execute("begin immediate")
             (before,) = connection.execute("select n from t").fetchone()
             time.sleep(0.01)
@@ -124,7 +124,7 @@ def test_a_callback_uses_the_connection() -> None:
 def test_killed_while_it_waits_for_a_lock(path: str) -> None:
     with (
         closing(sqlite3.connect(path)) as holder,
-        closing(sqlite3.connect(path, timeout=1, check_same_thread=False)) as waiter,
+        closing(sqlite3.connect(path, timeout=5, check_same_thread=False)) as waiter,
     ):
         holder.execute("update t set n = 1")
         killed_in(lambda: waiter.execute("update t set n = 2"))
@@ -139,5 +139,5 @@ def test_killed_in_a_long_query() -> None:
             "with recursive c(i) as (select 1 union all select i + 1 from c) select max(i) from c"
         )
         killed_in(lambda: connection.execute(endless).fetchone())
-        with graftlet.Timeout(5):
+        with graftlet.Timeout(PATIENCE):
             assert connection.execute("select 'right'").fetchone() == ("right",)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -11,6 +10,8 @@ import graftlet
 from integration.libraries.harness import (
     Library,
     Relay,
+    as_soon_as,
+    eventually,
     killed_in,
     library,
     no_stall,
@@ -22,7 +23,6 @@ from integration.libraries.webserver import CERTIFICATE, web_server
 LIBRARY = Library(
     name="urllib3",
     package="urllib3",
-    tested="2.8.0",
     how="sockets",
     know="A connection whose greenlet was killed in a request does not go back to the pool.",
     server="http.server",
@@ -52,11 +52,11 @@ def test_pool_is_exhausted() -> None:
                 together(8, lambda number: pool.request("GET", "/sleep/0.1").data) == [b"0.1"] * 8
             )
         assert len(server.accepted) == 2
-        busy = [graftlet.spawn(pool.request, "GET", "/sleep/0.5") for _ in range(2)]
-        time.sleep(0.1)
+        busy = [graftlet.spawn(pool.request, "GET", "/hang") for _ in range(2)]
+        eventually(lambda: server.hanging == 2)
         with overlapping(0.2), pytest.raises(urllib3.exceptions.EmptyPoolError):
             pool.request("GET", "/", pool_timeout=0.2)
-        graftlet.joinall(busy)
+        graftlet.killall(busy)
         pool.close()
 
 
@@ -113,10 +113,10 @@ def test_faults() -> None:
         url = f"http://{relay.address[0]}:{relay.address[1]}"
         with urllib3.PoolManager(retries=False) as pool:
             with overlapping(0.3), pytest.raises(urllib3.exceptions.ReadTimeoutError):
-                pool.request("GET", url + "/hang", timeout=0.3)
+                pool.request("GET", url + "/hang", timeout=urllib3.Timeout(read=0.3))
             with pytest.raises(urllib3.exceptions.ProtocolError):
                 pool.request("GET", url + "/cut")
-            graftlet.spawn_later(0.2, relay.reset)
+            as_soon_as(lambda: server.hanging == 2, relay.reset)
             with pytest.raises(urllib3.exceptions.ProtocolError):
                 pool.request("GET", url + "/hang")
 
@@ -128,6 +128,24 @@ def test_killed_in_a_request() -> None:
             return pool.request("GET", server.url + path).data
 
         assert get("/first") == b"/first"
-        killed_in(lambda: get("/sleep/0.4"))
+        killed_in(lambda: get("/hang"), lambda: server.hanging)
         assert get("/right") == b"/right"
         assert len(server.accepted) == 2
+
+
+def test_killed_in_the_middle_of_an_answer() -> None:
+    with (
+        web_server() as server,
+        Relay(("127.0.0.1", server.server_port)) as relay,
+        urllib3.PoolManager(maxsize=1) as pool,
+    ):
+
+        def get(path: str) -> Any:
+            return pool.request("GET", f"http://{relay.address[0]}:{relay.address[1]}{path}").data
+
+        assert get("/first") == b"/first"
+        relay.hold(after=1000)
+        killed_in(lambda: get("/bytes/100000"), lambda: relay.holding)
+        relay.release()
+        assert get("/right") == b"/right"
+        assert relay.connections == 2

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import re
+import signal
 from pathlib import Path
 
 import pytest
 
-from integration.libraries.harness import Library, library, overlapping
+from integration.libraries.harness import Library, eventually, failing, library, overlapping
 from integration.libraries.programs import (
     APPLICATION,
     INTERRUPT,
     TERMINATE,
+    Program,
     ask_many,
     free_port,
     native_threads,
@@ -20,8 +25,7 @@ from integration.libraries.programs import (
 LIBRARIES = [
     Library(
         name="Flask, werkzeug (development server)",
-        package="flask",
-        tested="3.1.3, 3.1.9",
+        package="Flask, Werkzeug",
         how="sockets",
         know="With the reloader: `graftlet --follow-children`.",
         server="",
@@ -29,7 +33,6 @@ LIBRARIES = [
     Library(
         name="cheroot",
         package="cheroot",
-        tested="11.1.2",
         how="sockets",
         know="Its threads cost next to nothing: give it many.",
         server="",
@@ -37,7 +40,6 @@ LIBRARIES = [
     Library(
         name="waitress",
         package="waitress",
-        tested="3.0.2",
         how="sockets",
         know="Its threads cost next to nothing: give it many (`--threads`).",
         server="",
@@ -45,7 +47,6 @@ LIBRARIES = [
     Library(
         name="gunicorn (gthread)",
         package="gunicorn",
-        tested="27.0.1",
         how="sockets; children",
         know="`graftlet --follow-children gunicorn --worker-class gthread --threads 1000 ...`",
         server="",
@@ -121,12 +122,13 @@ def test_waitress(tmp_path: Path) -> None:
         assert "Traceback" not in program.output
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_gunicorn(tmp_path: Path, workers: int) -> None:
+def gunicorn(
+    directory: Path, port: int, workers: int
+) -> contextlib.AbstractContextManager[Program]:
+    """It serves `APPLICATION` until the block ends."""
     library("gunicorn", "gunicorn")
-    (tmp_path / "program.py").write_text(APPLICATION)
-    port = free_port()
-    words = (
+    (directory / "program.py").write_text(APPLICATION)
+    return running(
         "--follow-children",
         "-m",
         "gunicorn",
@@ -136,10 +138,34 @@ def test_gunicorn(tmp_path: Path, workers: int) -> None:
         f"--bind=127.0.0.1:{port}",
         "--no-control-socket",
         "program:application",
+        directory=directory,
+        port=port,
     )
-    with running(*words, directory=tmp_path, port=port) as program:
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_gunicorn(tmp_path: Path, workers: int) -> None:
+    port = free_port()
+    with gunicorn(tmp_path, port, workers) as program:
         overlap(port)
         assert native_threads(program) <= 2  # one more if a name was looked up
         assert program.end(TERMINATE) == 0
         assert "Traceback" not in program.output
         assert "Worker exiting" in program.output
+
+
+def test_a_worker_of_gunicorn_dies(tmp_path: Path) -> None:
+    """Who waits for it is told so, and another one serves, patched as well."""
+    port = free_port()
+    with gunicorn(tmp_path, port, 1) as program:
+        waiting = [failing(ask_many, port, 1, "/30.0") for _ in range(5)]
+        eventually(lambda: program.output.count("asked") == 5)
+        booted = re.compile(r"Booting worker with pid: (\d+)")
+        (worker,) = booted.findall(program.output)
+        os.kill(int(worker), signal.SIGKILL)
+        for each in waiting:
+            assert isinstance(each.get(), OSError)
+        overlap(port)
+        assert len(booted.findall(program.output)) == 2
+        assert program.end(TERMINATE) == 0
+        assert "Traceback" not in program.output

@@ -1,13 +1,15 @@
 """A small HTTP server of the standard library, for the tests of HTTP clients: it is cooperative, too.
 
 Rule: what a client asks for stands in its path: ``/sleep/0.3``, ``/bytes/100000``, ``/hang``, ``/status/503``,
-``/cut`` (the connection ends in the middle of the answer), ``/echo``, ``/flaky`` (503 every other time).
+``/cut`` (the connection ends in the middle of the answer), ``/echo``, ``/flaky`` (503 every other time), ``/hanging``
+(how many hang now). As a program it serves at the port that it is told, until it is ended.
 """
 
 from __future__ import annotations
 
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -35,6 +37,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif what == "bytes":
             self._answer(200, b"x" * int(rest[0]))
         elif what == "hang":
+            self.server.hanging += 1
             self.server.over.wait()
         elif what == "cut":
             self.send_response(200)
@@ -43,6 +46,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"x" * 10)
             self.wfile.flush()
             self.close_connection = True
+        elif what == "hanging":
+            self._answer(200, b"%d" % self.server.hanging)
         elif what == "flaky":
             self.server.asked += 1
             self._answer(503 if self.server.asked % 2 else 200, b"flaky")
@@ -66,11 +71,12 @@ class WebServer(ThreadingHTTPServer):
     daemon_threads = False
     request_queue_size = 128
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
         self.over = threading.Event()
         self.accepted: list[socket.socket] = []
         self.asked = 0
+        self.hanging = 0
 
     @property
     def url(self) -> str:
@@ -113,3 +119,7 @@ def web_server(tls: bool = False) -> Iterator[WebServer]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+if __name__ == "__main__":
+    WebServer(int(sys.argv[1])).serve_forever()

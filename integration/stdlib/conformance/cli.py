@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from integration.stdlib.conformance import expected, files, recorded, records, report, verdict
 from integration.stdlib.conformance.job import Job
 from integration.stdlib.conformance.pool import Pool, PoolError, Worker
-from integration.stdlib.conformance.records import OK, Run, Store
+from integration.stdlib.conformance.records import OK, SKIP, Run, Store
 from integration.stdlib.conformance.target import UNDER, Target, TargetError, identify
 
 if TYPE_CHECKING:
@@ -280,7 +280,13 @@ class Session:
         job.skip = [*job.skip, *verdict.not_to_count(first)]
         if len(first.tests) > len(verdict.not_to_count(first)):
             second = worker.run(job, _tell)
-        return [verdict.with_passes_of(run, each) for each in (first, second)], run
+        plain = [verdict.with_passes_of(run, each) for each in (first, second)]
+        failures = verdict.compare(file, plain, run).failures
+        if any(each.outcome == SKIP for each in failures.values()):
+            # Alone it is not skipped. That may depend on a test before it.
+            job.skip = []
+            plain = [verdict.with_passes_of(run, worker.run(job, _tell))] * 2
+        return plain, run
 
     def _plain(self, pool: Pool, worker: Worker, store: Store, file: str) -> list[Run]:
         """The two runs under plain Python, from the store if they are there."""
