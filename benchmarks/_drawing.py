@@ -14,6 +14,11 @@ from typing import Any
 
 from ._report import Row
 from ._runtimes import Unavailable
+from ._statistics import Spread
+
+#: Inches a bar is high, and how many bars' heights are between two rows.
+BAR = 0.085
+GAP = 1.2
 
 COLOURS = {
     "gevent": "#3572a5",
@@ -45,38 +50,43 @@ def draw(
     if not shown:
         raise Unavailable("drawing needs two runtimes to compare")
     names = [name for name in runtimes if any(name in row.ratios for row in shown)]
-    height = 0.8 / len(names)
-    figure, axes = plots.subplots(figsize=(9, 1.5 + len(shown) * (0.15 + 0.11 * len(names))))
-    for index, name in enumerate(names):
-        places, ratios, below, above = [], [], [], []
-        for place, row in enumerate(shown):
-            if name in row.ratios:
-                ratio = row.ratios[name]
-                places.append(place + (index - (len(names) - 1) / 2) * height)
-                ratios.append(ratio.median - 1)
-                below.append(ratio.median - ratio.low)
-                above.append(ratio.high - ratio.median)
+    # Down the page in units of one bar: each row is as high as it has bars.
+    middles, top = [], 0.0
+    places: dict[str, list[tuple[float, Spread]]] = {name: [] for name in names}
+    for row in shown:
+        present = [name for name in names if name in row.ratios]
+        middles.append(top + (len(present) - 1) / 2)
+        for number, name in enumerate(present):
+            places[name].append((top + number, row.ratios[name]))
+        top += len(present) + GAP
+    figure, axes = plots.subplots(figsize=(9, 1.2 + top * BAR))
+    for name, bars in places.items():
         axes.barh(
-            places,
-            ratios,
-            height=height,
+            [place for place, _ in bars],
+            [ratio.median - 1 for _, ratio in bars],
+            height=0.9,
             left=1,
-            xerr=(below, above),
+            xerr=(
+                [ratio.median - ratio.low for _, ratio in bars],
+                [ratio.high - ratio.median for _, ratio in bars],
+            ),
             color=COLOURS[name],
             error_kw={"elinewidth": 0.7, "ecolor": "#555555"},
             label=name,
         )
     base = shown[0].base
     axes.set_xscale("log")
-    axes.set_xticks([0.25, 0.5, 1, 2, 5, 10], ["¼", "½", "1", "2", "5", "10"])
+    axes.set_xticks([0.25, 0.5, 1, 2, 5, 10, 50], ["¼", "½", "1", "2", "5", "10", "50"])
     axes.minorticks_off()
     axes.axvline(1, color="#000000", linewidth=0.8)
-    axes.set_yticks(range(len(shown)), [row.title for row in shown])
-    axes.set_ylim(len(shown) - 0.4, -0.6)
+    axes.set_yticks(middles, [row.title for row in shown], fontsize=7)
+    axes.set_ylim(top - GAP / 2, -1)
+    axes.grid(axis="x", linewidth=0.3)
+    axes.set_axisbelow(True)
     axes.set_xlabel(f"times {base}'s figure (right of 1: {base} is better)")
     versions = ", ".join(f"{key} {value}" for key, value in machine["versions"].items())
     axes.set_title(f"{machine['python']}, {versions}\n{machine['processor']}", fontsize=8)
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=7, loc="lower right")
     figure.tight_layout()
     figure.savefig(to, format="svg", metadata={"Date": None})
     plots.close(figure)

@@ -141,7 +141,13 @@ def missing(case: Case) -> list[str]:
 def environment() -> dict[str, str]:
     """The programs' environment: the same hashes every time, and paths that survive a `cd`."""
     chosen = {**os.environ, "PYTHONHASHSEED": "0"}
-    for name in ("PYTHONSAFEPATH", "PYTHONASYNCIODEBUG", "PYTHONDEVMODE", "GEVENT_MONITOR_THREAD"):
+    for name in (
+        "PYTHONSAFEPATH",
+        "PYTHONASYNCIODEBUG",
+        "PYTHONDEVMODE",
+        "PYTHONDONTWRITEBYTECODE",  # nobody compiles a program anew each time it starts
+        "GEVENT_MONITOR_THREAD",
+    ):
         chosen.pop(name, None)
     if path := chosen.get("PYTHONPATH"):
         absolute = [os.path.abspath(entry) for entry in path.split(os.pathsep) if entry]
