@@ -201,6 +201,30 @@ def test_another_interpreter_runs_beside() -> None:
     assert out.split() == ["meanwhile", "ran"]
 
 
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="a send that waits is new in 3.13")
+def test_nothing_of_a_call_in_a_native_thread_is_left_when_it_has_returned() -> None:
+    out = run_ok(
+        START
+        + """
+    import _interpchannels as channels
+
+    for _ in range(300):
+        cid = channels.create(1)
+        thread = threading.Thread(target=channels.close, args=(cid,), kwargs={"force": True})
+        thread.start()
+        try:
+            channels.send(cid, b"x", blocking=True)
+        except channels.ChannelClosedError:
+            pass
+        thread.join()
+        del cid, thread
+        # Python 3.13 crashes here if somebody still has the ID of a channel that is closed.
+        assert channels.list_all() == []
+    """
+    )
+    assert out == ""
+
+
 @pytest.mark.skipif(sys.version_info < (3, 13), reason="PythonFinalizationError is new in 3.13")
 def test_a_wait_at_the_end_of_the_interpreter_that_nobody_could_end_is_an_error() -> None:
     out = run_ok(

@@ -94,6 +94,5 @@ def test_finalizers_run_at_once_and_in_the_thread_that_drops_the_last_reference(
         assert where == [here]
         call(str, Finalized(where))
         assert where == [here] * 2
-        if way != "thread of its own":  # that is for functions of the interpreter's
-            call(partial(str, Finalized(where)))
-            assert where == [here] * 3
+        call(partial(str, Finalized(where)))
+        assert where == [here] * 3

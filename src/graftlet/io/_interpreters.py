@@ -57,7 +57,7 @@ def stand_ins(module: Any) -> dict[str, Any]:
     for each in _WAIT.get(name, ()):
         # Up to 3.12 they never wait, and don't know the argument.
         if hasattr(module, each) and sys.version_info >= (3, 13):
-            made[each] = _stand_in(name, getattr(module, each), _sends(module.get_info))
+            made[each] = _stand_in(name, getattr(module, each), _sends)
     return made
 
 
@@ -76,21 +76,9 @@ def _runs(_args: tuple[Any, ...], _kwargs: dict[str, Any]) -> bool:
     return True
 
 
-def _sends(get_info: Callable[[Any], Any]) -> _MayWait:
+def _sends(_args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether such a call of ``send`` waits for the other side."""
-
-    def sends(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        if not kwargs.get("blocking", True):
-            return False
-        try:
-            info = get_info(args[0] if args else kwargs["cid"])
-        except Exception:
-            return False  # wrong arguments, no such channel: the call itself says so
-        # In Python 3.13 what fails at once leaves a pointer to its native thread's stack behind, and the
-        # interpreter crashes if that thread has ended.
-        return bool(info.open)
-
-    return sends
+    return bool(kwargs.get("blocking", True))
 
 
 def _named(name: str, call: Callable[[], Any]) -> Any:

@@ -15,6 +15,10 @@ from graftlet.core._hub import Hub
 from graftlet.core._task import Task
 
 
+def ended() -> None:
+    """What a call that has ended still has to do."""
+
+
 class NativeCall:
     """One call in a native thread of its own, for one greenlet."""
 
@@ -33,7 +37,7 @@ class NativeCall:
     def __init__(self, hub: Hub, function: Callable[..., Any], *args: Any) -> None:
         self._hub = hub
         self._task: Task = hub.current
-        self._function = function
+        self._function: Callable[..., Any] = function
         self._args = args
         self.value: Any = None
         #: What the call has raised; and before it has ended, something, too.
@@ -45,7 +49,9 @@ class NativeCall:
         self._back = False
 
     def __repr__(self) -> str:
-        return f"{getattr(self._function, '__name__', self._function)}() in a native thread"
+        function = self._function
+        function = getattr(function, "func", function)  # of a `partial`: not its arguments
+        return f"{getattr(function, '__name__', function)}() in a native thread"
 
     def outcome(self) -> Any:
         """Make the call, and return or raise what it does. For a greenlet that leaves it goes on."""
@@ -106,6 +112,7 @@ class NativeCall:
         # Invariant: when the greenlet goes on, nothing of its arguments is left here: it may count on it that a
         # finalizer runs at once, and in its own thread. `wait` takes the outcome out.
         self._args = ()
+        self._function = ended  # a `partial` has arguments of its own
         if self._is_second():
             self.end(False)
         else:

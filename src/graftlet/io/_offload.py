@@ -17,6 +17,7 @@ from graftlet.core._current import blocking_hub
 from graftlet.core._deadlock import own_threads
 from graftlet.core._hub import Hub
 from graftlet.core._task import Task
+from graftlet.io._native_call import ended
 
 Result = TypeVar("Result")
 
@@ -57,7 +58,7 @@ class _Call:
         except BaseException as error:
             self.error = error
         # Invariant: as in `NativeCall`. `NativePool.call` takes the outcome out.
-        self.function, self.args, self.kwargs = _ended, (), {}
+        self.function, self.args, self.kwargs = ended, (), {}
         self.hub.post(self._back)
 
     def _back(self) -> None:
@@ -65,10 +66,6 @@ class _Call:
         self.back = True
         self.hub.external -= 1
         self.hub.wake(self.task, self)
-
-
-def _ended() -> None:
-    """What a call that has ended still has to do."""
 
 
 class NativePool:
