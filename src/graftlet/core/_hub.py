@@ -43,6 +43,8 @@ SPARE: Final = 50e-6
 #: something has been posted meanwhile.
 LAST: Final = -4
 
+_monotonic: Final = _original.monotonic
+
 #: The events of a descriptor that data has come for, that can be written to, or both.
 PLAIN: Final = frozenset((IN, OUT, IN | OUT))
 
@@ -95,6 +97,8 @@ class Hub(HubState):
             self._refuse(waiting, task)
         if task.pending is not None:
             self._take_pending(task)
+        if waiting is None and not self.ready and not self.inbox and _monotonic() < self.poll_again:
+            return True  # nobody else is there, and no time to look who might be
         task.raw = raw
         try:
             if waiting is None:
@@ -315,11 +319,9 @@ class Hub(HubState):
         poll = poller.poll
         watches = self.watches
         edge = poller.edge
-        monotonic = _original.monotonic
         nothing: list[tuple[int, int]] = []
-        poll_again = 0.0
         # With a clock of a test's own, every round polls: nothing depends on real time then.
-        spare = SPARE if self.clock is monotonic else 0.0
+        spare = SPARE if self.clock is _monotonic else 0.0
         while True:
             # 1. The batch. A task that a worker of this round starts directly counts, too.
             self.batch = len(ready)
@@ -343,11 +345,11 @@ class Hub(HubState):
                 if wanted != INFINITY:
                     looked = min(wanted, self.clock())
             elif ready or inbox:
-                now = monotonic()
-                if now < poll_again:
+                now = _monotonic()
+                if now < self.poll_again:
                     events = nothing
                 else:
-                    poll_again = now + spare
+                    self.poll_again = now + spare
                     if deadlines.heap:
                         looked = self.clock()
                     events = poll(0)

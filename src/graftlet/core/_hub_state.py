@@ -89,6 +89,8 @@ class HubState:
         self._witness: Watch | None = None
         #: What `_look_in_place` has left to the hub: events, and the deadline (`INFINITY`: none) that it waited for.
         self.found: tuple[list[tuple[int, int]], float] | None = None
+        #: While tasks are ready the descriptors, and deadlines, are looked at from this time on (monotonic seconds).
+        self.poll_again = 0.0
         #: Whether `_look_in_place` may poll.
         self.in_place = True
         main.hub = self  # type: ignore[assignment] # of which there are none but hubs

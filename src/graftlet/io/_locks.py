@@ -29,10 +29,11 @@ class _Locking(NativeCall):
     since, for the kernel takes locks of one process (or of one open file) for one and the same.
     """
 
-    __slots__ = ("_file", "_unlock", "left", "unwanted")
+    __slots__ = ("_file", "_lock", "_unlock", "left", "unwanted")
 
     def __init__(self, hub: Hub, function: Callable[..., Any], descriptor: int, *args: int) -> None:
         super().__init__(hub, function, descriptor, *args)
+        self._lock = function
         self._unlock = (descriptor, LOCK_UN, *args[1:])
         self._file = _identity(function, descriptor)
         self.left = False
@@ -59,8 +60,8 @@ class _Locking(NativeCall):
         if wanted or self.error is not None or not self.unwanted:
             return
         try:
-            if _identity(self._function, self._unlock[0]) == self._file:
-                self._function(*self._unlock)
+            if _identity(self._lock, self._unlock[0]) == self._file:
+                self._lock(*self._unlock)
         except OSError:
             pass  # closed, and the lock with it
 

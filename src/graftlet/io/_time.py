@@ -31,7 +31,7 @@ class TimeFunctions(Functions):
         if hub is None or not 0 <= seconds <= LONGEST_SLEEP:
             _original.sleep(seconds)  # raises, unless this thread simply blocks
         elif seconds == 0:
-            hub.yield_now()
+            hub.park(None)
         else:
             deadline = hub.clock() + seconds
             while hub.park(sleeping, deadline):

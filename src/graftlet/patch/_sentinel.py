@@ -79,7 +79,7 @@ class NativeSentinelLock(SentinelLock):
         hub = blocking_hub() if blocking and timeout != 0 else None
         if hub is None:
             return bool(self._lock.acquire(blocking, timeout))
-        call = _Acquire(hub, self._lock.acquire, True, timeout)
+        call = _Acquire(hub, self._lock, timeout)
         try:
             call.start()
         except RuntimeError:
@@ -102,11 +102,15 @@ _INTERVAL: Final = 0.005
 
 
 class _Acquire(NativeCall):
-    __slots__ = ()
+    __slots__ = ("_native",)
+
+    def __init__(self, hub: Hub, native: Any, timeout: float) -> None:
+        super().__init__(hub, native.acquire, True, timeout)
+        self._native = native
 
     def end(self, wanted: bool) -> None:
         if not wanted and self.error is None and self.value:
-            self._function.__self__.release()  # type: ignore[attr-defined] # a lock's own method
+            self._native.release()
 
 
 def _locks_at_exit() -> set[Any]:

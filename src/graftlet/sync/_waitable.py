@@ -134,12 +134,11 @@ class Waitable:
                         if not self._retaken:
                             _wake(turn)
                             return
-                        # `Hub.post`, unrolled (benchmarks, contended). Noted when it is done: a signal's handler
-                        # may raise in between.
-                        hub.inbox.append(self._pass_on)
+                        # A deadline that has passed: the hub looks at those when it looks at the descriptors, and who
+                        # yields with the lock in its hands need not go round it (benchmarks, contended). Noted when it
+                        # is done: a signal's handler may raise in between.
+                        hub.call_at(0.0, self._pass_on)
                         self._passing_in = hub
-                        if hub.asleep:
-                            hub.poller.wake()
                         return
                     if _is_gone(turn):
                         turns.pop(turn, None)
