@@ -17,6 +17,39 @@ def test_same_as_with_threads(case: str) -> None:
     CASES.check(case)
 
 
+def test_who_waits_in_a_queue_in_the_parent_takes_nobodys_turn_in_the_child() -> None:
+    """Not so with threads: there ``put`` notifies one that does not exist in the child."""
+    out = run_ok(
+        """
+        import graftlet
+        graftlet.patch_all()
+        import os, queue, threading, time
+
+        items = queue.Queue()
+        waiters = [threading.Thread(target=items.get) for _ in range(3)]
+        for waiter in waiters:
+            waiter.start()
+        time.sleep(0.01)
+        items.put("old")  # one is woken, and does not run before the fork
+        child = os.fork()
+        if child == 0:
+            got = []
+            getter = threading.Thread(target=lambda: got.extend([items.get(), items.get()]))
+            getter.start()
+            time.sleep(0.01)
+            items.put("new")
+            getter.join(10)
+            os._exit(7 if got == ["old", "new"] else 1)
+        for _ in range(2):
+            items.put("old")
+        for waiter in waiters:
+            waiter.join()
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        """
+    )
+    assert out == "7\n"
+
+
 def test_what_a_native_thread_had_at_the_fork_is_free_in_the_child() -> None:
     """The guards of what native threads and greenlets share, each held for an instant only."""
     out = run_ok(

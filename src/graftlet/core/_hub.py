@@ -97,11 +97,11 @@ class Hub(HubState):
             self._refuse(waiting, task)
         if task.pending is not None:
             self._take_pending(task)
-        if waiting is None and not self.ready and not self.inbox and _monotonic() < self.poll_again:
-            return True  # nobody else is there, and no time to look who might be
         task.raw = raw
         try:
             if waiting is None:
+                if not self.ready and not self.inbox and _monotonic() < self.poll_again:
+                    return True  # nobody else is there, and it is too early to look again
                 self.ready.append(task)
             else:
                 task.waiting = waiting

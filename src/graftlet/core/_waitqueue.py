@@ -33,6 +33,8 @@ class Turn:
 
     #: The object that is waited for: what the deadlock report prints.
     what: object
+    #: Whether it has been notified; if by its own native thread, the ident of that, which will come to it soon.
+    notified: int
 
     def __init__(self, what: object) -> None:
         self.what = what
@@ -59,7 +61,7 @@ class Turn:
         while not self.notified:
             # True may only mean that a signal handler has run.
             if not self._hub.park(self, deadline):
-                return self.notified
+                return bool(self.notified)
         return True
 
     def _block(self, deadline: float) -> bool:
@@ -69,7 +71,7 @@ class Turn:
             if deadline != INFINITY:
                 left = min(deadline - _original.monotonic(), left)
                 if left <= 0:
-                    return self.notified
+                    return bool(self.notified)
             self._gate.acquire(True, left)
         return True
 
@@ -88,7 +90,8 @@ class Turn:
                 pass  # open already: an earlier notification came too late to be used
         elif hub.forked:
             return False
-        elif hub.thread == _get_ident():
+        elif (thread := hub.thread) == _get_ident():
+            self.notified = thread
             task = self._task
             if task.waiting is self:  # `Hub.wake`, unrolled (benchmarks, pingpong)
                 task.waiting = None
@@ -101,6 +104,10 @@ class Turn:
         """Whether the waiter is a greenlet of this native thread's hub."""
         hub = self._hub
         return hub is not None and not hub.forked and hub.thread == _get_ident()
+
+    def is_gone(self) -> bool:
+        """Whether the waiter is a greenlet that stayed behind in the parent of a fork."""
+        return self._hub is not None and self._hub.forked
 
     def _wake(self) -> None:
         assert self._hub is not None

@@ -71,7 +71,7 @@ def wait(self: Any, timeout: float | None = None) -> bool:
         _take_again(self._acquire_restore, (saved,), thrown)
     else:
         self._acquire_restore(saved)  # what it raises may be its own
-    notified = waiter.notified or not _removed(waiters, waiter)
+    notified = bool(waiter.notified) or not _removed(waiters, waiter)
     if thrown:
         if notified:
             # In the same instant in which it was killed: that is for somebody else.
@@ -204,9 +204,7 @@ def wake_next(waiters: Any) -> bool:
         except IndexError:
             return False  # another thread was faster
         if first.__class__ is QueueWaiter:
-            hub = first._hub
-            # `Turn.is_here`, unrolled (benchmarks, contended)
-            if hub is not None and hub.thread == _get_ident() and not hub.forked:
+            if first.is_here():
                 if not first.notified:
                     first.notify()
                 return False
@@ -224,6 +222,8 @@ def _wake_more(waiters: Any, count: int) -> None:
 def _wait_in(queue: Any, waiters: Any, mutex: Any, deadline: float) -> bool:
     """Let go of the mutex, which is held, until woken; False if the deadline has passed."""
     waiter = QueueWaiter(queue)
+    if waiters and waiters[0].__class__ is QueueWaiter and waiters[0].is_gone():
+        _forget_those_gone(waiters)
     waiters.append(waiter)
     _release(mutex)
     thrown: list[BaseException] = []
@@ -242,7 +242,13 @@ def _wait_in(queue: Any, waiters: Any, mutex: Any, deadline: float) -> bool:
         if waiter.notified:
             wake_next(waiters)
         raise_first(thrown)
-    return waiter.notified
+    return bool(waiter.notified)
+
+
+def _forget_those_gone(waiters: Any) -> None:
+    """In the child of a fork: whoever was woken in the parent won't wake anybody here."""
+    while waiters and waiters[0].__class__ is QueueWaiter and waiters[0].is_gone():
+        waiters.popleft()
 
 
 def _release(mutex: Any) -> None:
@@ -289,13 +295,7 @@ def put_on(original: Any) -> Any:
                     if waiters := self.not_empty._waiters:
                         # Nothing is to do if `wake_next` has done it (benchmarks, contended).
                         first = waiters[0]
-                        if (
-                            first.__class__ is not QueueWaiter
-                            or not first.notified
-                            or (hub := first._hub) is None
-                            or hub.thread != _get_ident()
-                            or hub.forked
-                        ):
+                        if first.__class__ is not QueueWaiter or first.notified != _get_ident():
                             wake_next(waiters)
                     if deadline is not None and self.not_full._waiters:
                         _wake_more(self.not_full._waiters, self.maxsize - self._qsize())
@@ -338,13 +338,7 @@ def get_on(original: Any) -> Any:
                     if waiters := self.not_full._waiters:
                         # Nothing is to do if `wake_next` has done it (benchmarks, contended).
                         first = waiters[0]
-                        if (
-                            first.__class__ is not QueueWaiter
-                            or not first.notified
-                            or (hub := first._hub) is None
-                            or hub.thread != _get_ident()
-                            or hub.forked
-                        ):
+                        if first.__class__ is not QueueWaiter or first.notified != _get_ident():
                             wake_next(waiters)
                     if deadline is not None and self.not_empty._waiters:
                         _wake_more(self.not_empty._waiters, self._qsize())

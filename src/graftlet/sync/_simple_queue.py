@@ -10,11 +10,16 @@ from _queue import Empty
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from graftlet.core import _original
+from graftlet.core._deadlines import INFINITY
 from graftlet.core._waitqueue import Turn, WaitQueue, deadline_after
 
 Item = TypeVar("Item")
 
 _get_ident: Final = _original.get_ident
+
+
+#: Stands for no turn at all: it is never notified.
+_NOBODY: Final = Turn(None)
 
 
 class SimpleQueue(Generic[Item]):
@@ -33,7 +38,7 @@ class SimpleQueue(Generic[Item]):
         self._turns = self._waiters._turns
         #: Who was woken for an item and has not run yet. It wakes the next if there is more: so five who wait are
         #: not all woken for five items, of which the first to run takes every one (benchmarks, contended).
-        self._woken: Turn | None = None
+        self._woken = _NOBODY
 
     @classmethod
     def of(cls, native: Any) -> "SimpleQueue[Any]":
@@ -67,20 +72,27 @@ class SimpleQueue(Generic[Item]):
             self._native.put(item)
         finally:
             if self._turns:
-                woken = self._woken
-                # `Turn.is_here`, unrolled (benchmarks, contended)
-                if (
-                    woken is None
-                    or not woken.notified
-                    or (hub := woken._hub) is None
-                    or hub.thread != _get_ident()
-                    or hub.forked
-                ):
+                # Nothing is to do if one was woken that is of this native thread (benchmarks, contended).
+                if self._woken.notified != _get_ident():
                     self._wake_next()
 
     def _wake_next(self) -> None:
-        self._woken = self._waiters.first()
-        self._waiters.wake_one()
+        # `WaitQueue.wake_one`, unrolled (benchmarks, contended).
+        turns = self._turns
+        while turns:
+            try:
+                turn = next(iter(turns))
+                del turns[turn]
+            except (StopIteration, KeyError, RuntimeError):
+                continue  # another thread was faster
+            self._woken = turn
+            # Invariant: as there, who has taken a turn out notifies it.
+            try:
+                if turn.notify():
+                    return
+            except BaseException:
+                turn.notify()
+                raise
 
     def put_nowait(self, item: Item) -> None:
         """As `put`."""
@@ -112,11 +124,14 @@ class SimpleQueue(Generic[Item]):
         return item
 
     def _wait(self, timeout: float | None) -> Item:
-        deadline = deadline_after(timeout)
+        deadline = INFINITY if timeout is None else deadline_after(timeout)
         native = self._native
         waiters = self._waiters
         turns = self._turns
         turn = Turn(self)
+        hub = turn._hub
+        if self._woken is not _NOBODY and self._woken.is_gone():
+            self._woken = _NOBODY
         try:
             turns[turn] = None
             while True:
@@ -128,15 +143,18 @@ class SimpleQueue(Generic[Item]):
                     else:
                         return item
                 if turn.notified:
-                    self._woken = (
-                        None  # those who put wake somebody again; what they have put is seen next
-                    )
+                    # Those who put wake somebody again; what they have put is seen next.
+                    self._woken = _NOBODY
                     waiters.enter_again(turn)
-                elif not turn.park(deadline):
+                # `Turn.park`, unrolled (benchmarks, contended)
+                elif (
+                    not (turn.park(deadline) if hub is None else hub.park(turn, deadline))
+                    and not turn.notified
+                ):
                     raise self._empty
         finally:
             if self._woken is turn:
-                self._woken = None
+                self._woken = _NOBODY
             turns.pop(turn, None)
             if turns and not native.empty():
                 self._wake_next()

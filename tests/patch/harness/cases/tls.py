@@ -262,9 +262,14 @@ def non_blocking(a: Tls, b: Tls) -> Any:
     a.setblocking(False)
     got = [outcome(a.recv, 10), outcome(a.read, 10, bytearray(9)), outcome(a.unwrap)]
     b.setblocking(False)
-    with contextlib.suppress(ssl.SSLWantWriteError):
-        while True:
-            b.send(b"x" * 65536)
+    # As `fill` in tools.py: the kernel may find room for more later on.
+    pauses = [0.25, 0.05, 0]
+    while pauses:
+        time.sleep(pauses.pop())
+        with contextlib.suppress(ssl.SSLWantWriteError):
+            while True:
+                b.send(b"x" * 65536)
+                pauses = [0.25, 0.05]
     return [*got, outcome(b.send, b"x" * 65536), a.gettimeout(), a.getblocking(), a.timeout]
 
 
