@@ -23,8 +23,9 @@ def test_who_waits_in_a_queue_in_the_parent_takes_nobodys_turn_in_the_child() ->
         """
         import graftlet
         graftlet.patch_all()
-        import os, queue, threading, time
+        import os, queue, threading, time, warnings
 
+        warnings.simplefilter("ignore", DeprecationWarning)  # fork beside a thread
         items = queue.Queue()
         waiters = [threading.Thread(target=items.get) for _ in range(3)]
         for waiter in waiters:
