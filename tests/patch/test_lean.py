@@ -358,3 +358,56 @@ def test_the_events_of_threads_that_have_started_share_what_nobody_needs_until_t
         "0",
         "False True False True False True False True False True ",
     ]
+
+
+def test_the_events_of_threads_that_have_not_started_share_what_nobody_needs_until_they_are_waited_for() -> (
+    None
+):
+    out = run_ok(
+        """
+        import threading, time
+        import graftlet
+        graftlet.patch_all()
+
+        class Event(threading.Event):
+            pass
+
+        threads = [threading.Thread(target=int) for _ in range(6)]
+        events = [thread._started for thread in threads]
+        print(len({id(each._cond) for each in events}), any(each.is_set() for each in events))
+        # Events of the program's own have Conditions of their own.
+        conditions = {id(each()._cond) for each in (Event, threading.Event) for _ in range(3)}
+        print(id(events[0]._cond) in conditions)
+        print(events[0].wait(0.001), events[0]._cond is not events[1]._cond)
+        # Whoever starts waits for its own thread, and nobody else's wakes it.
+        woken = []
+        def wait(number):
+            woken.append((number, events[number].wait(10)))
+        waiting = [graftlet.spawn(wait, number) for number in (1, 2)]
+        time.sleep(0)
+        events[2].set()
+        time.sleep(0)
+        print(woken)
+        for thread in threads[:2]:
+            thread.start()
+            thread.join()
+        graftlet.joinall(waiting)
+        print(woken)
+        # As the standard library's own methods expect it.
+        graftlet.unpatch_all()
+        print(len({id(thread._started._cond) for thread in threads[3:]}))
+        for thread in threads[3:]:
+            thread.start()
+            thread.join()
+        print(threading.active_count())
+        """
+    )
+    assert out.splitlines() == [
+        "1 False",
+        "False",
+        "False True",
+        "[(2, True)]",
+        "[(2, True), (1, True)]",
+        "3",
+        "1",
+    ]

@@ -41,11 +41,11 @@ bases: Final[set[CodeType]] = {Worker._work.__code__}
 class Preempter(_signals.OwnHandler):
     """The handler of the signal; what knows whether the timer runs."""
 
-    __slots__ = ("_postponed", "_process", "_way", "allowed", "held")
+    __slots__ = ("_postponed", "_way", "allowed", "held", "process")
 
     def __init__(self) -> None:
         #: The process whose timer runs: a child has none of its own (fork(2)). 0: none runs.
-        self._process = 0
+        self.process = 0
         #: Which of `BEATS` is used: the first that the program has not taken for itself.
         self._way = 0
         #: Whether threads are greenlets here.
@@ -61,7 +61,7 @@ class Preempter(_signals.OwnHandler):
     @property
     def is_on(self) -> bool:
         """Whether the timer runs."""
-        return self._process == os.getpid()
+        return self.process == os.getpid()
 
     def start(self) -> None:
         """There are threads now. Costs next to nothing if the timer runs already."""
@@ -113,13 +113,13 @@ class Preempter(_signals.OwnHandler):
         _signals.install(beat.signal, self)
         # signal(7): system calls that block are restarted, not interrupted.
         _signal.siginterrupt(beat.signal, False)
-        self._process = os.getpid()
+        self.process = os.getpid()
         beat.start(SLICE)
 
     def stop_timer(self) -> None:
         """Make no more signals."""
         if self.is_on:
-            self._process = 0
+            self.process = 0
             BEATS[self._way].stop()
 
     def end(self) -> None:

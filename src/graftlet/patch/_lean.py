@@ -133,30 +133,60 @@ def event_set(self: Any) -> None:
 def event_clear(self: Any) -> None:
     """As ``threading.Event.clear``."""
     if self._cond is _shared:
-        with _sharing:
-            if self._cond is _shared:
-                self._cond = type(_shared)(make_lock())
+        give_own(self)
     self._flag = False
 
 
-#: The Condition of all events that `settle` was asked for.
+#: The Condition of the events of all threads that nobody waits for now: those of threads that have started are set for
+#: ever, and those of threads that have not are waited for by ``Thread.start`` alone.
 _shared: Any = None
+#: The Condition of one that has started, for the next that will: a lock and a deque, 1.1 KiB (benchmarks, sleepers).
+_spare: Any = None
 _sharing: Final = free_in_children(_original.allocate_lock())
 
 
-def settle(event: Any) -> None:
-    """Take its Condition from an event that has been set and will never be cleared: a lock and a deque, 1.1 KiB.
-
-    That is what the event of a thread is that has started (benchmarks, sleepers). Cleared all the same, it gets
-    another one; unless it is set it keeps its own.
-    """
+def event_init_on(original: Any) -> Any:
+    """The method ``Event.__init__``, over the standard library's own."""
     global _shared
+    from threading import Condition, Thread
+
+    made_by = Thread.__init__.__code__
+    if _shared is None:
+        _shared = Condition(make_lock())
+
+    def __init__(self: Any) -> None:
+        """As ``threading.Event``."""
+        if sys._getframe(1).f_code is made_by:
+            self._cond = _shared
+            self._flag = False
+        else:
+            original(self)
+
+    return __init__
+
+
+def give_own(event: Any) -> None:
+    """Give an event of a thread a Condition of its own, if it shares that of others."""
+    global _spare
+    with _sharing:
+        if event._cond is _shared:
+            own, _spare = _spare, None
+            event._cond = type(_shared)(make_lock()) if own is None else own
+
+
+def settle(event: Any) -> None:
+    """Take its Condition from the event of a thread that has started. Only from that thread's hub.
+
+    Should it ever be cleared, or waited for while it is not set, it gets another one.
+    """
+    global _spare
     condition = event._cond
+    # Invariant: `event_set` is not under way, for it has woken everybody before anybody else ran.
     if event._flag and not condition._waiters and type(event).clear is event_clear:
-        if _shared is None:
-            _shared = condition
-        elif type(condition) is type(_shared):
-            event._cond = _shared
+        if type(condition) is type(_shared) and condition is not _shared:
+            with _sharing:
+                event._cond = _shared
+                _spare = condition
 
 
 def event_wait(self: Any, timeout: float | None = None) -> bool:
@@ -169,6 +199,8 @@ def event_wait(self: Any, timeout: float | None = None) -> bool:
         deadline = deadline_after(timeout)
     else:
         return False
+    if self._cond is _shared:
+        give_own(self)
     waiters = self._cond._waiters
     waiter = Waiter(self)
     waiters.append(waiter)

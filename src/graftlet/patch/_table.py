@@ -200,6 +200,12 @@ def _threading() -> list[Change]:
 
         changes += [
             Change(threading.Condition, "wait", _lean.wait, sweep=False),
+            Change(
+                threading.Event,
+                "__init__",
+                _lean.over(vars(threading.Event)["__init__"], _lean.event_init_on),
+                sweep=False,
+            ),
             Change(threading.Event, "set", _lean.event_set, sweep=False),
             Change(threading.Event, "clear", _lean.event_clear, sweep=False),
             Change(threading.Event, "wait", _lean.event_wait, sweep=False),
@@ -223,6 +229,10 @@ def _settle_threading(patched: bool) -> None:
     from graftlet.patch._async_exceptions import settle
 
     settle(patched)
+    if not patched:
+        from graftlet.patch._threads import give_back_unstarted
+
+        give_back_unstarted()
 
 
 def _imported_with_threads(module: str) -> None:

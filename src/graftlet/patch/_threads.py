@@ -13,7 +13,6 @@ import _signal  # type: ignore[import-not-found] # typeshed has no stubs of it
 import errno
 import os
 import sys
-import weakref
 from collections.abc import Callable
 from itertools import count
 from operator import index
@@ -34,6 +33,7 @@ from graftlet.core._deadlines import INFINITY
 from graftlet.core._deadlock import own_threads, starting
 from graftlet.core._fork import free_in_children
 from graftlet.core._greenlet import Greenlet, getcurrent
+from graftlet.core._hub import Hub
 from graftlet.core._preempt import bases, preempter
 from graftlet.core._task import Task
 from graftlet.core._waitqueue import WaitQueue, deadline_after
@@ -41,7 +41,7 @@ from graftlet.io._builtin import Functions
 from graftlet.io._native_call import NativeCall
 from graftlet.io._os import STANDARD, has_another_file
 from graftlet.patch._kept import is_native_name, natives
-from graftlet.patch._lean import settle
+from graftlet.patch._lean import give_own, settle
 from graftlet.patch._sentinel import NativeSentinelLock, SentinelLock
 from graftlet.patch._versions import (
     check_may_start,
@@ -231,9 +231,10 @@ class ThreadHandle:
         self.ident = 0
         self._done = False
         self._joiners: WaitQueue | None = None
-        self._process = os.getpid()
-        # Weak: a handle that is kept must not keep what the thread left behind.
-        self._thread: weakref.ref[ThreadGreenlet] | None = None
+        #: Where it was started.
+        self._process = 0
+        #: As long as it runs: a handle that is kept must not keep what the thread left behind.
+        self._thread: ThreadGreenlet | None = None
         #: The handle of a native thread: C sets it at the thread's end.
         self._native: Any = None
 
@@ -247,6 +248,7 @@ class ThreadHandle:
         if native.ident == 0 and not native.is_done():
             return self  # not started: its thread will be a greenlet
         self.ident = native.ident
+        self._process = os.getpid()
         self._native = native
         self._done = native.is_done()
         return self
@@ -271,6 +273,7 @@ class ThreadHandle:
         if self.ident == 0:
             raise RuntimeError("thread not started")
         self._done = True
+        self._thread = None
         if self._native is not None:
             self._native._set_done()
         _joined_at_exit.pop(self, None)
@@ -300,7 +303,7 @@ class ThreadHandle:
                 joiners = self._joiners
                 if joiners is None:
                     joiners = self._joiners = WaitQueue()
-        turn = joiners.enter(self._thread() or self if self._thread is not None else self)
+        turn = joiners.enter(self._thread or self)
         try:
             # Invariant: looked at after the turn is in the queue, which is in its place.
             while not self._done and turn.park(deadline):
@@ -345,10 +348,10 @@ class ThreadFunctions(Functions):
             raise TypeError("'handle' must be a _ThreadHandle")
         elif handle.ident != 0 or handle._done:
             raise RuntimeError("thread already started")
-        handle._process = os.getpid()
         if _is_native(function):
             native = _original.ThreadHandle()
             start_native(native_start_joinable, function, native, daemon)
+            handle._process = os.getpid()
             handle._native = native
             handle.ident = native.ident
             if not daemon:
@@ -358,8 +361,9 @@ class ThreadFunctions(Functions):
             return handle
         thread = _start(function, (), {})
         thread.handle = handle
-        handle.ident = thread.ident
-        handle._thread = weakref.ref(thread)
+        handle._process = thread.hub.process  # type: ignore[union-attr] # it has one from `_start` on
+        handle._thread = thread
+        handle.ident = id(thread)
         if not daemon:
             _joined_at_exit[handle] = None
         return handle
@@ -368,6 +372,7 @@ class ThreadFunctions(Functions):
         """As ``_thread._make_thread_handle``: of a thread that ``threading`` did not start."""
         handle = ThreadHandle()
         handle.ident = ident
+        handle._process = os.getpid()
         return handle
 
     def _shutdown(self) -> None:
@@ -479,21 +484,22 @@ class ThreadFunctions(Functions):
 class Started:
     """Has the event of each `threading.Thread` settle, when the next thread starts: by then it is set for ever."""
 
-    __slots__ = ("_event",)
+    __slots__ = ("_event", "_hub")
 
     def __init__(self) -> None:
         self._event: Any = None
+        self._hub: Hub | None = None
 
-    def follow(self, function: Any) -> None:
-        """``function`` starts in a thread."""
+    def follow(self, function: Any, hub: Hub) -> None:
+        """``function`` starts in a thread of this hub."""
         threading = sys.modules.get("threading")
         if threading is None or type(function) is not MethodType:
             return
         # By its type: an object of the program's own might answer to anything.
         if issubclass(type(function.__self__), threading.Thread):
-            before = self._event
-            self._event = getattr(function.__self__, "_started", None)
-            if type(before) is threading.Event:
+            before, of_hub = self._event, self._hub
+            self._event, self._hub = getattr(function.__self__, "_started", None), hub
+            if of_hub is hub and type(before) is threading.Event:
                 settle(before)
 
 
@@ -506,15 +512,32 @@ def _start(
     thread = ThreadGreenlet(function, args, kwargs)
     hub = get_hub()
     thread.hub = hub
-    started.follow(function)
+    started.follow(function, hub)
     frame = sys._getframe(2)
     if frame.f_globals.get("__name__") == "threading" and frame.f_back is not None:
         frame = frame.f_back  # who called Thread.start
     thread._remember_site(frame)
     _live.add(thread)
     hub.ready.append(thread)
-    preempter.start()
+    if preempter.process != hub.process:
+        preempter.start()
     return thread
+
+
+#: Where a `threading.Thread` has its handle: in Python 3.13, and from 3.14 on.
+_HANDLES: Final = ("_handle", "_os_thread_handle")
+
+
+def give_back_unstarted() -> None:
+    """Before un-patching: the interpreter's own functions can start those threads that have not been started."""
+    for thread in list(getattr(sys.modules.get("threading"), "_dangling", ())):
+        attributes = vars(thread)
+        for name in _HANDLES:
+            handle = attributes.get(name)
+            if type(handle) is ThreadHandle and handle.ident == 0 and not handle._done:
+                attributes[name] = _original.ThreadHandle()
+        if hasattr(attributes.get("_started"), "_cond"):
+            give_own(thread._started)
 
 
 def _native(name: str) -> Any:
@@ -529,7 +552,7 @@ def _begin_anew() -> None:
     me = functions.get_ident()
     threading = sys.modules.get("threading")
     survivor = threading and threading._active.get(me)
-    for name in ("_handle", "_os_thread_handle"):  # 3.13, 3.14 and newer
+    for name in _HANDLES:
         handle = getattr(survivor, name, None)
         if isinstance(handle, ThreadHandle):
             handle._process = os.getpid()
