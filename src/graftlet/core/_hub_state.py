@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 class HubState:
     """The state of a hub; see `graftlet.core._hub.Hub`.
 
-    Invariant: no more than 30 attributes, which CPython finds without a look into a dict (``SHARED_KEYS_MAX_SIZE``).
+    Invariant: no more than 29 attributes, which CPython finds without a look into a dict (``SHARED_KEYS_MAX_SIZE`` is
+    30, and 3.11 keeps one free).
     """
 
     #: So many idle workers are kept, about 20 KiB each.
@@ -84,8 +85,6 @@ class HubState:
         self.closed = False
         #: Whether this is a child process's copy of its parent's hub.
         self.forked = False
-        #: What must outlive everything else in the process: see `Hub.freeze`.
-        self.kept: list[object] = []
         self._witness: Watch | None = None
         #: What `_look_in_place` has left to the hub: events, and the deadline (`INFINITY`: none) that it waited for.
         self.found: tuple[list[tuple[int, int]], float] | None = None
@@ -271,7 +270,5 @@ class HubState:
         As daemon threads do. Without this their locals would be thrown away with the modules, and the
         values' finalizers would run in an interpreter that is half gone.
         """
-        for worker in self.workers:
-            task = worker.task
-            if task is not None:
-                self.kept.append(task.keepsakes())
+        #: What must outlive everything else in the process.
+        self.kept = [worker.task.keepsakes() for worker in self.workers if worker.task is not None]

@@ -33,7 +33,7 @@ class Turn:
 
     #: The object that is waited for: what the deadlock report prints.
     what: object
-    #: Whether it has been notified; if by its own native thread, the ident of that, which will come to it soon.
+    #: Whether it has been notified. The ident of the native thread that has done so, where that says something.
     notified: int
 
     def __init__(self, what: object) -> None:
@@ -90,8 +90,7 @@ class Turn:
                 pass  # open already: an earlier notification came too late to be used
         elif hub.forked:
             return False
-        elif (thread := hub.thread) == _get_ident():
-            self.notified = thread
+        elif hub.thread == _get_ident():
             task = self._task
             if task.waiting is self:  # `Hub.wake`, unrolled (benchmarks, pingpong)
                 task.waiting = None
@@ -99,11 +98,6 @@ class Turn:
         else:
             hub.post(self._wake)
         return True
-
-    def is_here(self) -> bool:
-        """Whether the waiter is a greenlet of this native thread's hub."""
-        hub = self._hub
-        return hub is not None and not hub.forked and hub.thread == _get_ident()
 
     def is_gone(self) -> bool:
         """Whether the waiter is a greenlet that stayed behind in the parent of a fork."""

@@ -152,9 +152,9 @@ def event_init_on(original: Any) -> Any:
 
     made_by = Thread.__init__.__code__
     if _shared is None:
-        _shared = Condition(make_lock())
+        _shared = Condition(make_lock())  # type: ignore[arg-type] # ours takes the place of that one
 
-    def __init__(self: Any) -> None:
+    def __init__(self: Any) -> None:  # noqa: N807 - a method, put on a class
         """As ``threading.Event``."""
         if sys._getframe(1).f_code is made_by:
             self._cond = _shared
@@ -182,11 +182,16 @@ def settle(event: Any) -> None:
     global _spare
     condition = event._cond
     # Invariant: `event_set` is not under way, for it has woken everybody before anybody else ran.
-    if event._flag and not condition._waiters and type(event).clear is event_clear:
-        if type(condition) is type(_shared) and condition is not _shared:
-            with _sharing:
-                event._cond = _shared
-                _spare = condition
+    if (
+        event._flag
+        and not condition._waiters
+        and condition is not _shared
+        and type(condition) is type(_shared)
+        and type(event).clear is event_clear
+    ):
+        with _sharing:
+            event._cond = _shared
+            _spare = condition
 
 
 def event_wait(self: Any, timeout: float | None = None) -> bool:
@@ -220,6 +225,9 @@ class QueueWaiter(Waiter):
 
     Invariant: it stays in ``_waiters`` until it runs, and wakes the next if there is more then. So five who wait
     are not all woken for five items, of which the first to run takes every one.
+
+    If its own native thread has notified it, ``notified`` is the ident of that: who puts or takes in the same thread
+    has nothing to do then (benchmarks, contended).
     """
 
     __slots__ = ()
@@ -235,11 +243,20 @@ def wake_next(waiters: Any) -> bool:
             first = waiters[0]
         except IndexError:
             return False  # another thread was faster
-        if first.__class__ is QueueWaiter:
-            if first.is_here():
-                if not first.notified:
-                    first.notify()
-                return False
+        # A greenlet of this native thread: `Turn.notify`, unrolled (benchmarks, contended and pingpong).
+        if (
+            first.__class__ is QueueWaiter
+            and (hub := first._hub) is not None
+            and hub.thread == (me := _get_ident())
+            and not hub.forked
+        ):
+            if not first.notified:
+                first.notified = me
+                task = first._task
+                if task.waiting is first:
+                    task.waiting = None
+                    hub.ready.append(task)
+            return False
         notify_first(waiters)
         return True
     return False
@@ -254,13 +271,29 @@ def _wake_more(waiters: Any, count: int) -> None:
 def _wait_in(queue: Any, waiters: Any, mutex: Any, deadline: float) -> bool:
     """Let go of the mutex, which is held, until woken; False if the deadline has passed."""
     waiter = QueueWaiter(queue)
-    if waiters and waiters[0].__class__ is QueueWaiter and waiters[0].is_gone():
+    if (
+        waiters
+        and waiters[0].__class__ is QueueWaiter
+        and (hub := waiters[0]._hub) is not None
+        and hub.forked
+    ):
         _forget_those_gone(waiters)
     waiters.append(waiter)
-    _release(mutex)
+    # `ThreadLock.release`, unrolled (benchmarks, pingpong)
+    if mutex._turns:
+        mutex._free()
+    else:
+        mutex._native.release()
+        if mutex._turns:
+            mutex._look()
+    hub = waiter._hub
     thrown: list[BaseException] = []
     try:
-        waiter.park(deadline)
+        if hub is None:
+            waiter.park(deadline)
+        else:  # `Turn.park`, unrolled (benchmarks, pingpong)
+            while not waiter.notified and hub.park(waiter, deadline):
+                pass
     except BaseException as error:
         thrown.append(error)
     if not mutex._native.acquire(False):
@@ -281,16 +314,6 @@ def _forget_those_gone(waiters: Any) -> None:
     """In the child of a fork: whoever was woken in the parent won't wake anybody here."""
     while waiters and waiters[0].__class__ is QueueWaiter and waiters[0].is_gone():
         waiters.popleft()
-
-
-def _release(mutex: Any) -> None:
-    """`ThreadLock.release`, for who knows that it is one."""
-    if mutex._turns:
-        mutex._free()
-    else:
-        mutex._native.release()
-        if mutex._turns:
-            mutex._look()
 
 
 #: Whether a queue has an attribute ``is_shutdown``.
@@ -340,7 +363,7 @@ def put_on(original: Any) -> Any:
                     block = False
                     break
         finally:
-            # `_release`, unrolled (benchmarks, uncontended)
+            # `ThreadLock.release`, unrolled (benchmarks, uncontended)
             if mutex._turns:
                 mutex._free()
             else:
@@ -383,7 +406,7 @@ def get_on(original: Any) -> Any:
                     block = False
                     break
         finally:
-            # `_release`, unrolled (benchmarks, uncontended)
+            # `ThreadLock.release`, unrolled (benchmarks, uncontended)
             if mutex._turns:
                 mutex._free()
             else:

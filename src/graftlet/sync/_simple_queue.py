@@ -71,13 +71,12 @@ class SimpleQueue(Generic[Item]):
         try:
             self._native.put(item)
         finally:
-            if self._turns:
-                # Nothing is to do if one was woken that is of this native thread (benchmarks, contended).
-                if self._woken.notified != _get_ident():
-                    self._wake_next()
+            # Nothing is to do if one was woken that is of this native thread (benchmarks, contended).
+            if self._turns and self._woken.notified != _get_ident():
+                self._wake_next()
 
     def _wake_next(self) -> None:
-        # `WaitQueue.wake_one`, unrolled (benchmarks, contended).
+        # `WaitQueue.wake_one` and `Turn.notify`, unrolled (benchmarks, contended and pingpong)
         turns = self._turns
         while turns:
             try:
@@ -88,6 +87,14 @@ class SimpleQueue(Generic[Item]):
             self._woken = turn
             # Invariant: as there, who has taken a turn out notifies it.
             try:
+                hub = turn._hub
+                if hub is not None and hub.thread == (me := _get_ident()) and not hub.forked:
+                    turn.notified = me
+                    task = turn._task
+                    if task.waiting is turn:
+                        task.waiting = None
+                        hub.ready.append(task)
+                    return
                 if turn.notify():
                     return
             except BaseException:
