@@ -17,16 +17,17 @@ def test_same_as_with_threads(case: str) -> None:
     CASES.check(case)
 
 
-def test_who_waits_in_a_queue_in_the_parent_takes_nobodys_turn_in_the_child() -> None:
-    """Not so with threads: there ``put`` notifies one that does not exist in the child."""
+@pytest.mark.parametrize("kind", ["Queue", "SimpleQueue"])
+def test_who_waits_in_a_queue_in_the_parent_takes_nobodys_turn_in_the_child(kind: str) -> None:
+    """Not so with threads: there ``put`` wakes one that does not exist in the child."""
     out = run_ok(
         """
         import graftlet
         graftlet.patch_all()
-        import os, queue, threading, time, warnings
+        import os, queue, sys, threading, time, warnings
 
         warnings.simplefilter("ignore", DeprecationWarning)  # fork beside a thread
-        items = queue.Queue()
+        items = getattr(queue, sys.argv[1])()
         waiters = [threading.Thread(target=items.get) for _ in range(3)]
         for waiter in waiters:
             waiter.start()
@@ -46,7 +47,8 @@ def test_who_waits_in_a_queue_in_the_parent_takes_nobodys_turn_in_the_child() ->
         for waiter in waiters:
             waiter.join()
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-        """
+        """,
+        kind,
     )
     assert out == "7\n"
 

@@ -302,30 +302,6 @@ def case_fork_while_waited_for() -> Any:
     return [got, before, waiter.result()]
 
 
-def case_woken_just_before() -> Any:
-    """Who was woken, and has not run yet when the parent forks, wakes nobody in the child."""
-    items: queue.SimpleQueue[str] = queue.SimpleQueue()
-    waiters = [Background(items.get) for _ in range(3)]
-    settle()
-
-    def until_new() -> Any:
-        while (item := items.get()) != "new":
-            pass
-        return item
-
-    def use() -> Any:
-        getter = Background(until_new)
-        settle()
-        items.put("new")
-        return getter.result()
-
-    items.put("old")
-    got = in_child(use)
-    for _ in waiters:
-        items.put("old")
-    return [got, [waiter.result() for waiter in waiters]]
-
-
 def case_logging() -> Any:
     handler = logging.StreamHandler()
     handler.acquire()
