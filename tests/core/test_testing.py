@@ -389,6 +389,16 @@ def test_a_switch_is_seen() -> None:
     graftlet.sleep(0)
 
 
+def test_a_yield_is_a_switch_also_if_nobody_else_is_there() -> None:
+    with fresh_hub(time.monotonic):  # on a real clock: who yields goes on at once
+        for _ in range(100):
+            graftlet.sleep(0)
+            with assert_switches():
+                graftlet.sleep(0)
+            with pytest.raises(AssertionError, match="should not have"), assert_no_switches():
+                graftlet.sleep(0)
+
+
 def test_a_switch_is_seen_also_if_the_block_raises() -> None:
     with pytest.raises(graftlet.Timeout), assert_switches(), graftlet.Timeout(1):
         graftlet.sleep(2)

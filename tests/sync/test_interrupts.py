@@ -181,7 +181,7 @@ def test_a_semaphores_tokens(make: type[Semaphore]) -> None:
         at_every_point(scenario)
 
 
-@pytest.mark.parametrize("overtaken", [0, 12], ids=["passed on", "handed over"])
+@pytest.mark.parametrize("overtaken", [0, Lock._PATIENCE], ids=["passed on", "handed over"])
 def test_those_who_wait_for_a_lock(overtaken: int) -> None:
     def release(run: Any) -> None:
         lock = Lock()

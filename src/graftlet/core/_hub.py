@@ -100,7 +100,11 @@ class Hub(HubState):
         task.raw = raw
         try:
             if waiting is None:
-                if not self.ready and not self.inbox and _monotonic() < self.poll_again:
+                if (
+                    not (self.ready or self.inbox)
+                    and self.in_place
+                    and _monotonic() < self.poll_again
+                ):
                     return True  # nobody else is there, and it is too early to look again
                 self.ready.append(task)
             else:

@@ -90,7 +90,7 @@ class HubState:
         self.found: tuple[list[tuple[int, int]], float] | None = None
         #: While tasks are ready the descriptors, and deadlines, are looked at from this time on (monotonic seconds).
         self.poll_again = 0.0
-        #: Whether `_look_in_place` may poll.
+        #: Whether a task may poll by itself, or go on at once if it only yields.
         self.in_place = True
         main.hub = self  # type: ignore[assignment] # of which there are none but hubs
         main.raw = getcurrent()

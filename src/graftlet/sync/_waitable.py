@@ -15,7 +15,7 @@ from typing import Any, Final, NoReturn
 
 from graftlet.core import _original
 from graftlet.core._current import per_thread
-from graftlet.core._deadlines import INFINITY
+from graftlet.core._deadlines import INFINITY, Alarm
 from graftlet.core._fork import free_in_children
 from graftlet.core._hub import Hub
 from graftlet.core._waitqueue import Turn, deadline_after
@@ -48,9 +48,9 @@ class Waitable:
 
     __slots__ = ("__weakref__", "_native", "_overtaken", "_passing_in", "_retaken", "_turns")
 
-    #: So often may others take the lock before the one who waits first. Each hand-over to one who has to be woken
-    #: costs two switches, and makes all others wait (benchmarks, contended).
-    _PATIENCE: Final = 12
+    #: So often may the one who waits first be looked for, and others have the lock. Each hand-over to one who has to be
+    #: woken costs two switches, and makes all others wait (benchmarks, contended).
+    _PATIENCE: Final = 3
 
     def __init__(self) -> None:
         #: Of an `RLock` it may be an `OldHold`.
@@ -137,7 +137,7 @@ class Waitable:
                         # A deadline that has passed: the hub looks at those when it looks at the descriptors, and who
                         # yields with the lock in its hands need not go round it (benchmarks, contended). Noted when it
                         # is done: a signal's handler may raise in between.
-                        hub.call_at(0.0, self._pass_on)
+                        hub.deadlines.want(_Look(self), 0.0)
                         self._passing_in = hub
                         return
                     if _is_gone(turn):
@@ -211,6 +211,19 @@ class Waitable:
 
     def _state(self) -> str:
         return "locked" if self._native.locked() else "unlocked"
+
+
+class _Look(Alarm):
+    """The hub looks at a lock. No timer of the program's: nobody has to wait for it."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self, lock: Waitable) -> None:
+        super().__init__()
+        self._lock = lock
+
+    def due(self) -> None:
+        self._lock._pass_on()
 
 
 def _removed(turns: "OrderedDict[WaitableTurn, None]", turn: WaitableTurn) -> bool:
