@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.isolated import run_ok
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -120,6 +122,22 @@ def test_the_documented_modules_are_there() -> None:
         for name in ("event", "local", "lock", "patch", "pool", "queue", "testing")
     }
     assert documented <= set(there)
+
+
+def test_importing_all_of_it_makes_no_hub_and_opens_nothing() -> None:
+    out = run_ok(
+        """
+        import importlib, os, pkgutil
+        before = os.listdir("/proc/self/fd")
+        import graftlet
+        for module in pkgutil.walk_packages(graftlet.__path__, "graftlet."):
+            if not module.name.rpartition(".")[2].startswith(("__", "_children", "sitecustomize")):
+                importlib.import_module(module.name)
+        from graftlet.core._current import hub_or_none
+        print(hub_or_none(), os.listdir("/proc/self/fd") == before)
+        """
+    )
+    assert out == "None True\n"
 
 
 # ---- Packages that must not pass --------------------------------------------------------------

@@ -18,8 +18,19 @@ Item = TypeVar("Item")
 _get_ident: Final = _original.get_ident
 
 
-#: Stands for no turn at all: it is never notified.
-_NOBODY: Final = Turn(None)
+class _Nobody(Turn):
+    """Stands for no turn at all: it is never notified."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        # Not as a Turn, which needs a hub: a module that is being imported makes none.
+        self._hub = None
+        self.notified = False
+        self.what = None
+
+
+_NOBODY: Final[Turn] = _Nobody()
 
 
 class SimpleQueue(Generic[Item]):
