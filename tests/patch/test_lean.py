@@ -378,6 +378,10 @@ def test_the_events_of_threads_that_have_not_started_share_what_nobody_needs_unt
         # Events of the program's own have Conditions of their own.
         conditions = {id(each()._cond) for each in (Event, threading.Event) for _ in range(3)}
         print(id(events[0]._cond) in conditions)
+        # C calls the class, and there is no caller with a frame.
+        from graftlet.core import _original
+        _original.start_new_thread(threading.Event, ())
+        time.sleep(0.02)
         print(events[0].wait(0.001), events[0]._cond is not events[1]._cond)
         # Whoever starts waits for its own thread, and nobody else's wakes it.
         woken = []

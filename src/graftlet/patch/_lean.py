@@ -156,7 +156,8 @@ def event_init_on(original: Any) -> Any:
 
     def __init__(self: Any) -> None:  # noqa: N807 - a method, put on a class
         """As ``threading.Event``."""
-        if sys._getframe(1).f_code is made_by:
+        caller = sys._getframe().f_back
+        if caller is not None and caller.f_code is made_by:
             self._cond = _shared
             self._flag = False
         else:
