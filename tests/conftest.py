@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
-from graftlet.core._deadlock import own_threads
+from graftlet.core._own_threads import own_threads
 from graftlet.core._unhandled import print_unhandled
 from graftlet.testing import FakeClock, assert_hub_empty, fresh_hub
 from graftlet.testing._clock import WatchingPoller

@@ -25,7 +25,7 @@ if os.environ["WHEN"] == "last":
     graftlet.patch_all()
 
 from graftlet.core import _original
-from graftlet.core._deadlock import own_threads
+from graftlet.core._own_threads import own_threads
 from graftlet.io import _os
 from graftlet.testing import assert_hub_empty
 

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from graftlet.core import _original, _signals
 from graftlet.core._current import hub_or_none
-from graftlet.core._deadlock import own_threads
 from graftlet.core._hub import Hub
+from graftlet.core._own_threads import own_threads, start_own_thread
 
 
 class TimerBeat:
@@ -60,7 +60,7 @@ class ThreadBeat:
         self._guard = _original.allocate_lock()
         self._running = running = object()
         arguments = (running, _original.get_ident(), hub_or_none(), seconds)
-        _original.start_new_thread(self._run, arguments)
+        start_own_thread(self._run, *arguments)
 
     def stop(self) -> None:
         """Make it no more."""

@@ -15,11 +15,10 @@ from typing import Final
 from graftlet.core import _original
 from graftlet.core._current import in_main_thread
 from graftlet.core._hub import Hub
+from graftlet.core._own_threads import own_threads
 from graftlet.core._signals import program_has_handlers
 from graftlet.core._task import Task
 
-#: The native threads that graftlet itself keeps: idle ones wake nobody.
-own_threads: Final[set[int]] = set()
 #: Native threads that were started and have not begun yet: ``sys._current_frames`` does not show them.
 starting: Final[set[object]] = set()
 

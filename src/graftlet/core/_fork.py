@@ -13,8 +13,8 @@ from typing import Any, Final
 from greenlet import greenlet
 
 from graftlet.core._current import hub_or_none, per_thread
-from graftlet.core._deadlock import own_threads
 from graftlet.core._hub import Hub
+from graftlet.core._own_threads import own_threads
 from graftlet.core._task import Task
 
 _frozen: Final[list[tuple[Hub, list[greenlet]]]] = []

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from graftlet.core import _original
-from graftlet.core._deadlock import own_threads
 from graftlet.core._hub import Hub
+from graftlet.core._own_threads import own_threads, start_own_thread
 from graftlet.core._task import Task
 
 
@@ -61,7 +61,7 @@ class NativeCall:
     def start(self) -> None:
         """Begin the call. Raises: RuntimeError: there is no native thread to be had."""
         try:
-            _original.start_new_thread(self._make, ())
+            start_own_thread(self._make)
         except BaseException:
             self.end(False)
             raise

@@ -14,8 +14,8 @@ from typing import Any, Final, TypeVar
 
 from graftlet.core import _original
 from graftlet.core._current import blocking_hub
-from graftlet.core._deadlock import own_threads
 from graftlet.core._hub import Hub
+from graftlet.core._own_threads import own_threads, start_own_thread
 from graftlet.core._task import Task
 from graftlet.io._native_call import ended
 
@@ -130,7 +130,7 @@ class NativePool:
                     return  # a busy thread will take it
                 self._threads += 1
             try:
-                _original.start_new_thread(self._serve, ())
+                start_own_thread(self._serve)
             except RuntimeError:
                 with self._guard:
                     self._threads -= 1

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from graftlet.core import _original
 from graftlet.core._current import hub_or_none
-from graftlet.core._deadlock import own_threads
 from graftlet.core._hub import Hub
+from graftlet.core._own_threads import own_threads, start_own_thread
 from graftlet.core._waiting import sleep_until
 from graftlet.core._waitqueue import WaitQueue
 from graftlet.io._builtin import Functions
@@ -85,7 +85,7 @@ def _park_for_look(hub: Hub, kind: int, number: int, states: int) -> None:
     if turns is None:
         turns = _lookers[call] = WaitQueue()
         try:
-            _original.start_new_thread(_look, (call, turns))
+            start_own_thread(_look, call, turns)
         except BaseException:
             _dismiss(call, turns)
             raise

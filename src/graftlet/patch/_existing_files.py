@@ -19,7 +19,7 @@ from io import FileIO as CFileIO
 from typing import Any, Final
 
 from graftlet.core import _original
-from graftlet.core._deadlock import own_threads
+from graftlet.core._own_threads import own_threads, start_own_thread
 from graftlet.io._files import COOPERATIVE, FileIO, attributes_of, size_of
 from graftlet.io._os import is_ready, may_wait, on_another_file
 
@@ -195,7 +195,7 @@ def _promptly(function: Callable[[], Any]) -> Any:
     if set(sys._current_frames()) - own_threads == {_original.get_ident()}:
         call()
     else:
-        _original.start_new_thread(call, ())
+        start_own_thread(call)
         returned.acquire(True, BUSY)
     return outcome[0] if outcome else None
 

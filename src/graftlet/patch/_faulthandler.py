@@ -19,8 +19,8 @@ from typing import Any, Final
 
 from graftlet.core import _original, _signals
 from graftlet.core._current import blocking_hub, hub_or_none
-from graftlet.core._deadlock import own_threads
 from graftlet.core._hub import Hub
+from graftlet.core._own_threads import own_threads, start_own_thread
 from graftlet.io._builtin import Functions
 from graftlet.patch._applied import every_change
 
@@ -97,7 +97,7 @@ class _Watchdog:
 
     def start(self) -> None:
         _Watchdog.current = self
-        _original.start_new_thread(self._run, ())
+        start_own_thread(self._run)
 
     @staticmethod
     def cancel() -> None:

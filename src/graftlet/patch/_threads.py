@@ -30,10 +30,11 @@ from graftlet.core._current import (
     per_thread,
 )
 from graftlet.core._deadlines import INFINITY
-from graftlet.core._deadlock import own_threads, starting
+from graftlet.core._deadlock import starting
 from graftlet.core._fork import free_in_children
 from graftlet.core._greenlet import Greenlet, getcurrent
 from graftlet.core._hub import Hub
+from graftlet.core._own_threads import own_threads
 from graftlet.core._preempt import bases, preempter
 from graftlet.core._task import Task
 from graftlet.core._waitqueue import WaitQueue, deadline_after

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from graftlet.core import _original
 from graftlet.core._current import blocking_hub
 from graftlet.core._deadlines import INFINITY
-from graftlet.core._deadlock import own_threads
+from graftlet.core._own_threads import own_threads
 from graftlet.core._waitqueue import Turn
 
 if TYPE_CHECKING:

@@ -118,7 +118,7 @@ def left_in_hub(prepared):  # type: ignore[no-untyped-def] # as above
     import gc
 
     from graftlet.core._current import get_hub
-    from graftlet.core._deadlock import own_threads
+    from graftlet.core._own_threads import own_threads
     from graftlet.testing import assert_hub_empty
 
     native = set(sys._current_frames()) - own_threads
