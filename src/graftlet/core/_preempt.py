@@ -31,8 +31,9 @@ from graftlet.core._task import Task
 from graftlet.core._worker import Worker
 
 #: Seconds of the process's own CPU time after which a thread that has not waited has to let others run; it
-#: may be one such slice late. The kernel's clock ticks every 4 ms on many machines: less is not to be had.
-SLICE: Final = 0.01
+#: may be one such slice late. As CPython's switch interval; the kernel's clock ticks every 4 ms on many machines, and
+#: makes it 8.
+SLICE: Final = 0.005
 
 #: The functions of graftlet that a thread's own code is called by, and that don't mind.
 bases: Final[set[CodeType]] = {Worker._work.__code__}
