@@ -451,3 +451,53 @@ def test_a_greenlet_of_the_program_that_is_ended_while_it_waits(hub: Hub) -> Non
     first.raw = next(worker.raw for worker in hub.workers if worker.task is first)
     hub.wake(first, reason)
     first.join()
+
+
+@pytest.mark.parametrize("what", ["deadline", "time-out", "kill", "data", "post", "signal"])
+def test_who_yields_all_the_time_goes_on_at_once_and_keeps_nothing_from_coming(
+    hub: Hub, pipes: tuple[Pipe, Pipe], what: str
+) -> None:
+    pipe, _ = pipes
+    came: list[str] = []
+    yields = 0
+
+    def spin() -> None:
+        nonlocal yields
+        try:
+            with graftlet.Timeout(0.002 if what == "time-out" else LONG, False):
+                while not came:
+                    yields += 1
+                    graftlet.sleep(0)
+        finally:
+            came.append("the end")
+
+    def later() -> None:
+        time.sleep(0.002)
+        if what == "data":
+            pipe.write(b"x")
+        elif what == "post":
+            hub.post(lambda: came.append(what))
+        elif what == "signal":
+            os.kill(os.getpid(), _signal.SIGUSR1)
+        ended.release()
+
+    spinning = graftlet.spawn(spin)
+    reading = graftlet.spawn(lambda: came.append(pipe.read().decode()))
+    if what == "deadline":
+        hub.call_at(hub.clock() + 0.002, lambda: came.append(what))
+    elif what == "kill":
+        hub.call_at(hub.clock() + 0.002, lambda: spinning.kill(block=False))
+    _signal.signal(_signal.SIGUSR1, MainHandler(lambda *_: came.append(what)))
+    ended = _original.allocate_lock()
+    ended.acquire()
+    _original.start_new_thread(later, ())
+    try:
+        with switches() as seen:
+            spinning.join()
+    finally:
+        ended.acquire()
+        _signal.signal(_signal.SIGUSR1, _signal.SIG_DFL)
+        reading.kill()
+    expected = {"data": ["x"], "time-out": [], "kill": []}.get(what, [what])
+    assert came == [*expected, "the end"]
+    assert yields > len(seen)  # each that went round the hub were two

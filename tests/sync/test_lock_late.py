@@ -1,5 +1,6 @@
 """A lock whose holder takes it again before it yields: nobody starves, and nothing is lost with a kill."""
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 import graftlet
 from graftlet.lock import Lock, RLock
+from graftlet.testing import fresh_hub
 
 KINDS = pytest.mark.parametrize("kind", [Lock, RLock])
 
@@ -37,6 +39,33 @@ def test_a_greenlet_that_takes_it_again_and_again_starves_nobody(
     assert served == [0, 1, 2]
     assert first.value < 20
     assert not lock.locked()
+
+
+@KINDS
+def test_it_does_not_keep_others_waiting_for_long_either(kind: Callable[[], Lock | RLock]) -> None:
+    with fresh_hub(time.monotonic):  # on a real clock: who yields goes on at once
+        lock = kind()
+        turns = 0
+        over: list[bool] = []
+
+        def hog() -> None:
+            nonlocal turns
+            while not over:
+                with lock:
+                    turns += 1
+                    graftlet.sleep(0)
+
+        hogging = graftlet.spawn(hog)
+        waited = []
+        for _ in range(20):
+            graftlet.sleep(0.001)
+            before = turns
+            with graftlet.Timeout(10), lock:
+                waited.append(turns - before)
+        over.append(True)
+        hogging.join()
+    # It is looked for three times, 50 microseconds apart; a turn takes at least one.
+    assert sorted(waited)[10] < 400
 
 
 @KINDS
