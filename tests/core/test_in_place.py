@@ -459,20 +459,28 @@ def test_who_yields_all_the_time_goes_on_at_once_and_keeps_nothing_from_coming(
 ) -> None:
     pipe, _ = pipes
     came: list[str] = []
-    yields = 0
+    seen: list[object] = []
+    yields = 1000
 
     def spin() -> None:
-        nonlocal yields
+        with switches() as went_round:
+            for _ in range(yields):
+                graftlet.sleep(0)
+        seen.extend(went_round)
         try:
             with graftlet.Timeout(0.002 if what == "time-out" else LONG, False):
+                if what == "deadline":
+                    hub.call_at(hub.clock() + 0.002, lambda: came.append(what))
+                elif what == "kill":
+                    hub.call_at(hub.clock() + 0.002, lambda: spinning.kill(block=False))
+                begin.release()
                 while not came:
-                    yields += 1
                     graftlet.sleep(0)
         finally:
             came.append("the end")
 
     def later() -> None:
-        time.sleep(0.002)
+        begin.acquire()
         if what == "data":
             pipe.write(b"x")
         elif what == "post":
@@ -481,19 +489,15 @@ def test_who_yields_all_the_time_goes_on_at_once_and_keeps_nothing_from_coming(
             os.kill(os.getpid(), _signal.SIGUSR1)
         ended.release()
 
-    spinning = graftlet.spawn(spin)
     reading = graftlet.spawn(lambda: came.append(pipe.read().decode()))
-    if what == "deadline":
-        hub.call_at(hub.clock() + 0.002, lambda: came.append(what))
-    elif what == "kill":
-        hub.call_at(hub.clock() + 0.002, lambda: spinning.kill(block=False))
     _signal.signal(_signal.SIGUSR1, MainHandler(lambda *_: came.append(what)))
-    ended = _original.allocate_lock()
+    begin, ended = _original.allocate_lock(), _original.allocate_lock()
+    begin.acquire()
     ended.acquire()
     _original.start_new_thread(later, ())
+    spinning = graftlet.spawn(spin)
     try:
-        with switches() as seen:
-            spinning.join()
+        spinning.join()
     finally:
         ended.acquire()
         _signal.signal(_signal.SIGUSR1, _signal.SIG_DFL)
