@@ -297,7 +297,7 @@ def test_who_is_killed_leaves_a_queue_with_its_mutex(kills: int) -> None:
     assert out == "False True\nGreenletExit False 0\nitem\n"
 
 
-def test_the_events_of_threads_that_have_started_share_what_nobody_needs_until_they_are_cleared() -> (
+def test_the_events_of_threads_that_have_started_share_what_nobody_needs_until_they_are_waited_for_again() -> (
     None
 ):
     out = run_ok(
@@ -315,11 +315,11 @@ def test_the_events_of_threads_that_have_started_share_what_nobody_needs_until_t
         events = [thread._started for thread in threads]
         print(len({id(each) for each in events}), len({id(each._cond) for each in events}))
         print(all(each.is_set() and each.wait() for each in events))
-        # Cleared, each is an event of its own.
+        # Cleared and waited for, each is an event of its own.
         first, second = events[:2]
         first.clear()
         second.clear()
-        print(first._cond is not second._cond, events[2].is_set(), first.wait(0.01))
+        print(events[2].is_set(), first.wait(0.01), second.wait(0.01), first._cond is not second._cond)
         woken = []
         def wait(event, name):
             woken.append((name, event.wait(10)))
@@ -352,7 +352,7 @@ def test_the_events_of_threads_that_have_started_share_what_nobody_needs_until_t
     assert out.splitlines() == [
         "5 1",
         "True",
-        "True True False",
+        "True False False True",
         "[('first', True)]",
         "[('first', True), ('second', True)]",
         "0",

@@ -132,8 +132,6 @@ def event_set(self: Any) -> None:
 
 def event_clear(self: Any) -> None:
     """As ``threading.Event.clear``."""
-    if self._cond is _shared:
-        give_own(self)
     self._flag = False
 
 
@@ -178,7 +176,7 @@ def give_own(event: Any) -> None:
 def settle(event: Any) -> None:
     """Take its Condition from the event of a thread that has started. Only from that thread's hub.
 
-    Should it ever be cleared, or waited for while it is not set, it gets another one.
+    Should it ever be cleared and waited for, it gets another one.
     """
     global _spare
     condition = event._cond
@@ -188,7 +186,7 @@ def settle(event: Any) -> None:
         and not condition._waiters
         and condition is not _shared
         and type(condition) is type(_shared)
-        and type(event).clear is event_clear
+        and type(event).wait is event_wait
     ):
         with _sharing:
             event._cond = _shared

@@ -1,12 +1,15 @@
 """`SimpleQueue`: unbounded, first in, first out, and nothing else.
 
-Rule: it is a native `_queue.SimpleQueue` first, and a wait queue for those who find it empty. ``put`` never
+Rule: it is a `deque` first, and a wait queue for those who find it empty. ``put`` never
 blocks and is a single step of the C type, so finalizers and signal handlers may call it at any time.
 An item is never handed over: a woken getter takes it out itself, and one that leaves wakes the next if
 something is there.
+
+One that was made before patching keeps its items where they are, in the native queue.
 """
 
 from _queue import Empty
+from collections import deque
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from graftlet.core import _original
@@ -33,17 +36,37 @@ class _Nobody(Turn):
 _NOBODY: Final[Turn] = _Nobody()
 
 
+class _NativeItems:
+    """The items of a native `_queue.SimpleQueue`, as a deque has them."""
+
+    __slots__ = ("append", "native")
+
+    def __init__(self, native: Any) -> None:
+        self.native = native
+        self.append = native.put
+
+    def __len__(self) -> int:
+        return int(self.native.qsize())
+
+    def popleft(self) -> Any:
+        try:
+            return self.native.get_nowait()
+        except Empty:
+            pass
+        raise IndexError
+
+
 class SimpleQueue(Generic[Item]):
     """An unbounded queue, as `queue.SimpleQueue`."""
 
-    __slots__ = ("__weakref__", "_native", "_turns", "_waiters", "_woken")
+    __slots__ = ("__weakref__", "_items", "_turns", "_waiters", "_woken")
 
-    _make_native: ClassVar[Any] = _original.SimpleQueue
     #: What the native one raises.
     _empty: ClassVar[type[Exception]] = Empty
 
     def __init__(self) -> None:
-        self._native: Any = self._make_native()
+        #: Not a native queue: that takes its arguments the slow way (benchmarks, uncontended).
+        self._items: deque[Item] | _NativeItems = deque()
         self._waiters = WaitQueue()
         #: Who waits: asked by each `put` (benchmarks, uncontended).
         self._turns = self._waiters._turns
@@ -58,12 +81,13 @@ class SimpleQueue(Generic[Item]):
         But a greenlet can't be woken by what is put there.
         """
         self = cls()
-        self._native = native
+        self._items = _NativeItems(native)
         return self
 
     def give_back(self, native: Any) -> bool:
         """Undo `of`; False if greenlets wait here."""
-        return native is self._native and not self._waiters
+        items = self._items
+        return isinstance(items, _NativeItems) and items.native is native and not self._waiters
 
     def __repr__(self) -> str:
         name = f"graftlet.queue.{type(self).__name__}"
@@ -71,16 +95,16 @@ class SimpleQueue(Generic[Item]):
 
     def qsize(self) -> int:
         """How many items are there at the moment."""
-        return int(self._native.qsize())
+        return len(self._items)
 
     def empty(self) -> bool:
         """Whether no item is there at the moment."""
-        return bool(self._native.empty())
+        return not self._items
 
     def put(self, item: Item, block: bool = True, timeout: float | None = None) -> None:  # noqa: ARG002 - as queue.SimpleQueue
         """Put ``item`` at the end; never blocks. The other arguments are only for compatibility."""
         try:
-            self._native.put(item)
+            self._items.append(item)
         finally:
             # Nothing is to do if one was woken that is of this native thread (benchmarks, contended).
             if self._turns and self._woken.notified != _get_ident():
@@ -130,20 +154,20 @@ class SimpleQueue(Generic[Item]):
         if timeout is not None and block and timeout < 0:
             raise ValueError("'timeout' must be a non-negative number")
         try:
-            return self._native.get_nowait()  # type: ignore[no-any-return]
-        except self._empty:
-            if not block or timeout == 0:
-                raise
+            return self._items.popleft()  # type: ignore[no-any-return]
+        except IndexError:
+            pass
+        if not block or timeout == 0:
+            raise self._empty
         return self._wait(timeout)
 
     def get_nowait(self) -> Item:
         """As `get`, without waiting."""
-        item: Item = self._native.get_nowait()
-        return item
+        return self.get(False)
 
     def _wait(self, timeout: float | None) -> Item:
         deadline = INFINITY if timeout is None else deadline_after(timeout)
-        native = self._native
+        items = self._items
         waiters = self._waiters
         turns = self._turns
         turn = Turn(self)
@@ -153,11 +177,11 @@ class SimpleQueue(Generic[Item]):
         try:
             turns[turn] = None
             while True:
-                if not native.empty():  # an exception costs more than all the rest of this
+                if items:
                     try:
-                        item: Item = native.get_nowait()
-                    except self._empty:
-                        pass  # somebody was faster
+                        item: Item = items.popleft()
+                    except IndexError:
+                        pass  # another thread was faster
                     else:
                         return item
                 if turn.notified:
@@ -174,7 +198,7 @@ class SimpleQueue(Generic[Item]):
             if self._woken is turn:
                 self._woken = _NOBODY
             turns.pop(turn, None)
-            if turns and not native.empty():
+            if turns and items:
                 self._wake_next()
 
 
@@ -187,5 +211,5 @@ def simple_queue_over(module: Any) -> type[SimpleQueue[Any]]:
     return type(
         "SimpleQueue",
         (SimpleQueue,),
-        {"__slots__": (), "_make_native": module.SimpleQueue, "_empty": module.Empty},
+        {"__slots__": (), "_empty": module.Empty},
     )

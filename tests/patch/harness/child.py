@@ -12,6 +12,8 @@ import sys
 
 #: Seconds that one case may take. Only what hangs does, however busy the machine is.
 LONGEST_CASE = 40
+#: Seconds that a native thread may take to end once nobody has anything to do for it any more.
+LONGEST_END = 5
 
 
 def patch() -> None:
@@ -117,11 +119,17 @@ known_left: "list[str]" = []
 def left_in_hub(prepared):  # type: ignore[no-untyped-def] # as above
     import gc
 
+    from graftlet.core import _original
     from graftlet.core._current import get_hub
     from graftlet.core._own_threads import own_threads
     from graftlet.testing import assert_hub_empty
 
-    native = set(sys._current_frames()) - own_threads
+    # One that has done its work may take a while to end.
+    until = _original.monotonic() + LONGEST_END
+    while len(native := set(sys._current_frames()) - own_threads) > 1:
+        if _original.monotonic() > until:
+            break
+        _original.sleep(0.001)
     found = f", and left {len(native) - 1} native threads" if len(native) > 1 else ""
     hub = get_hub()
     for _ in range(2):
