@@ -218,3 +218,66 @@ def test_never_inside_of_graftlet() -> None:
         exec(code, space)
         frame = space["frame"]
         assert _preempt.may_be_preempted(hub, hub.main, frame) is expected, module  # type: ignore[arg-type]
+
+
+IN_OURS = """
+    import signal, threading, types, graftlet
+    graftlet.patch_all()
+    from graftlet.core import _preempt, _signals
+    from graftlet.core._beats import BEATS
+
+    asked = 0
+    ask = _signals.again
+
+    def count(number):
+        global asked
+        asked += 1
+        return ask(number)
+
+    _signals.again = count
+
+    def call(times):
+        for _ in range(2):  # the first is only noted
+            signal.raise_signal(signal.SIGVTALRM)
+        for _ in range(times):
+            max(1, 2)
+
+    # As if it were one of graftlet's functions.
+    call = types.FunctionType(call.__code__, {"__name__": "graftlet.sync.ours", "signal": signal})
+    order = []
+    go_on = threading.Event()
+
+    def wait():
+        go_on.wait()
+        order.append("woken")
+
+    def spin(times):
+        go_on.set()
+        call(times)
+        for _ in range(2):
+            pass
+        order.append("spins")
+
+    def run(times):
+        global asked
+        order.clear()
+        go_on.clear()
+        threads = [threading.Thread(target=wait), threading.Thread(target=spin, args=[times])]
+        threads[0].start()
+        BEATS[0].start(1000)  # none but those that are made here
+        asked = 0
+        threads[1].start()
+        for thread in threads:
+            thread.join()
+        print("last:", order[-1], 0 < asked < _preempt.MOST_REPEATS, asked == _preempt.MOST_REPEATS)
+"""
+
+
+def test_a_signal_within_graftlet_takes_effect_when_the_function_has_returned() -> None:
+    out = run_ok(IN_OURS + "    run(2)\n")
+    assert out == "last: spins True False\n"
+
+
+def test_where_c_calls_graftlet_for_long_no_time_is_lost_with_asking() -> None:
+    out = run_ok(IN_OURS + "    run(1000)\n")
+    assert out == "last: woken False True\n"

@@ -10,7 +10,9 @@ that spins, lets everybody else run first, a mere `Hub.yield_now`. So
 
 * only threads are preempted (and main, which is one): who spawned greenlets counts on theirs to run until
   they wait;
-* never inside graftlet's own functions, or in between: they count on that, too. The frames tell;
+* never inside graftlet's own functions, or in between: they count on that, too. The frames tell. Where it is one of
+  these that the signal has interrupted, it will return soon: CPython is asked to call the handler once more, until
+  it has;
 * never while a module lock is taken: importlib guards its table by a lock of the native thread.
 
 The signal and its timer are given up as soon as the program wants them for itself; then the next of
@@ -35,6 +37,10 @@ from graftlet.core._worker import Worker
 #: makes it 8.
 SLICE: Final = 0.005
 
+#: So often is CPython asked to call again because a signal came in within one of graftlet's own functions. (Where a
+#: program has C call them in a loop, none would ever be outside.)
+MOST_REPEATS: Final = 20
+
 #: The functions of graftlet that a thread's own code is called by, and that don't mind.
 bases: Final[set[CodeType]] = {Worker._work.__code__}
 
@@ -42,7 +48,7 @@ bases: Final[set[CodeType]] = {Worker._work.__code__}
 class Preempter(_signals.OwnHandler):
     """The handler of the signal; what knows whether the timer runs."""
 
-    __slots__ = ("_postponed", "_way", "allowed", "held", "process")
+    __slots__ = ("_postponed", "_repeats", "_way", "allowed", "held", "process")
 
     def __init__(self) -> None:
         #: The process whose timer runs: a child has none of its own (fork(2)). 0: none runs.
@@ -55,6 +61,8 @@ class Preempter(_signals.OwnHandler):
         self.held = False
         #: The process in which the timer is wanted as soon as it is not held any more; 0: in none.
         self._postponed = 0
+        #: How often this call of the handler is one that was asked for.
+        self._repeats = 0
 
     def __repr__(self) -> str:
         return "<graftlet's preemption of threads that never wait>"
@@ -137,14 +145,25 @@ class Preempter(_signals.OwnHandler):
             if _signals.installed(beat.signal) is self:
                 _signals.install(beat.signal, _signal.SIG_DFL)
 
-    def __call__(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - as CPython calls a handler
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        repeats, self._repeats = self._repeats, 0
         hub = hub_or_none()
         if hub is None or hub.asleep:
             return
         if hub.batch != hub.PREEMPTED:
-            hub.batch = hub.PREEMPTED  # until the hub comes round
-        elif may_be_preempted(hub, hub.current, frame):
-            hub.yield_now()
+            if not repeats:
+                hub.batch = hub.PREEMPTED  # until the hub comes round
+        elif not _signals.is_own(frame):
+            if may_be_preempted(hub, hub.current, frame):
+                hub.yield_now()
+        elif (
+            repeats < MOST_REPEATS
+            and self.is_on
+            and _signals.can_repeat
+            and hub.is_running(hub.current)
+        ):
+            self._repeats = repeats + 1
+            _here = _signals.again(number)
 
 
 def may_be_preempted(hub: Hub, task: Task, frame: FrameType | None) -> bool:

@@ -46,16 +46,12 @@ class MainHandler:
     def __call__(self, number: int, frame: FrameType | None) -> None:
         hub = hub_or_none()
         if (
-            _can_repeat
+            can_repeat
             and _is_indivisible(frame)
             and (hub is None or hub.is_running(hub.main))
             and not wakeup.in_use
         ):
-            here = _Here()
-            again = _Again(here, _interrupt_main)
-            again.number = number
-            _due[id(again)] = again
-            # And now, as ``here`` goes with this frame, CPython is told of the signal once more.
+            _here = again(number)
         elif hub is None:
             self.handler(number, frame)
         elif not any(
@@ -99,13 +95,13 @@ def _is_indivisible(frame: FrameType | None) -> bool:
 _interrupt_main: Final[Any] = _thread.interrupt_main
 
 
-class _Here:
+class Here:
     """Ends with the frame that holds it."""
 
     __slots__ = ("__weakref__",)
 
 
-class _Again(ref[_Here]):
+class _Again(ref[Here]):
     """Has CPython call the handler of a signal once more, when a frame has ended.
 
     ``_thread.interrupt_main`` marks a signal as having come in, and CPython calls its handler after the next call
@@ -125,7 +121,19 @@ class _Again(ref[_Here]):
 
 _due: Final[dict[int, _Again]] = {}
 #: Elsewhere a frame's end is not the end of what it held.
-_can_repeat: Final = sys.implementation.name == "cpython"
+can_repeat: Final = sys.implementation.name == "cpython"
+
+
+def again(number: int) -> Here:
+    """Have CPython call the handler of this signal once more, soon after what is returned has gone.
+
+    A handler keeps that until its own frame ends.
+    """
+    here = Here()
+    due = _Again(here, _interrupt_main)
+    due.number = number
+    _due[id(due)] = due
+    return here
 
 
 class _Wakeup:

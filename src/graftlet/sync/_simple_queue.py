@@ -154,7 +154,7 @@ class SimpleQueue(Generic[Item]):
         if timeout is not None and block and timeout < 0:
             raise ValueError("'timeout' must be a non-negative number")
         try:
-            return self._items.popleft()  # type: ignore[no-any-return]
+            return self._items.popleft()
         except IndexError:
             pass
         if not block or timeout == 0:
