@@ -64,8 +64,8 @@ def test_it_does_not_keep_others_waiting_for_long_either(kind: Callable[[], Lock
                 waited.append(turns - before)
         over.append(True)
         hogging.join()
-    # It is looked for three times, 50 microseconds apart; a turn takes at least one.
-    assert sorted(waited)[10] < 400
+    # It is looked for three times, 50 microseconds apart; on the fastest machine a turn takes a tenth of one.
+    assert sorted(waited)[10] < 2000
 
 
 @KINDS
