@@ -3,7 +3,7 @@
 A legacy thread may spin: ``while not done: ...`` without a call that waits. With real threads the interpreter
 takes the GIL away from it every 5 ms; a greenlet would keep all others from running for ever.
 
-Rule: while the process burns CPU time the kernel sends SIGVTALRM every `SLICE` (setitimer(2),
+Rule: while the process burns CPU time the kernel sends SIGVTALRM at every tick of its clock (setitimer(2),
 ITIMER_VIRTUAL: a process that sleeps gets none, and no native thread is needed). If the hub has not come
 round between two of these signals, the handler, which CPython calls between two bytecodes of the greenlet
 that spins, lets everybody else run first, a mere `Hub.yield_now`. So
@@ -31,11 +31,6 @@ from graftlet.core._current import hub_or_none, in_main_thread
 from graftlet.core._hub import Hub
 from graftlet.core._task import Task
 from graftlet.core._worker import Worker
-
-#: Seconds of the process's own CPU time after which a thread that has not waited has to let others run; it
-#: may be one such slice late. As CPython's switch interval; the kernel's clock ticks every 4 ms on many machines, and
-#: makes it 8.
-SLICE: Final = 0.005
 
 #: So often is CPython asked to call again because a signal came in within one of graftlet's own functions. (Where a
 #: program has C call them in a loop, none would ever be outside.)
@@ -123,7 +118,7 @@ class Preempter(_signals.OwnHandler):
         # signal(7): system calls that block are restarted, not interrupted.
         _signal.siginterrupt(beat.signal, False)
         self.process = os.getpid()
-        beat.start(SLICE)
+        beat.start(beat.seconds)
 
     def stop_timer(self) -> None:
         """Make no more signals."""
