@@ -220,6 +220,34 @@ def test_never_inside_of_graftlet() -> None:
         assert _preempt.may_be_preempted(hub, hub.main, frame) is expected, module  # type: ignore[arg-type]
 
 
+def test_never_inside_of_c() -> None:
+    """A BufferedWriter takes all greenlets for one thread, and looks for signals while it writes."""
+    out = run_ok(
+        """
+    import io, threading, time, graftlet
+    graftlet.patch_all()
+    turns = []
+
+    def write(number):
+        until = time.process_time() + 0.3
+        while time.process_time() < until:
+            file.write(b"123456789")
+            if turns[-1:] != [number]:
+                turns.append(number)
+
+    with open("/dev/null", "wb", buffering=0) as raw:
+        file = io.BufferedWriter(raw, 8)
+        threads = [threading.Thread(target=write, args=[number]) for number in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    print(len(turns) > 3)
+    """
+    )
+    assert out == "True\n"
+
+
 IN_OURS = """
     import signal, threading, types, graftlet
     graftlet.patch_all()

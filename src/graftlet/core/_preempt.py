@@ -10,10 +10,14 @@ that spins, lets everybody else run first, a mere `Hub.yield_now`. So
 
 * only threads are preempted (and main, which is one): who spawned greenlets counts on theirs to run until
   they wait;
-* never inside graftlet's own functions, or in between: they count on that, too. The frames tell. Where it is one of
-  these that the signal has interrupted, it will return soon: CPython is asked to call the handler once more, until
-  it has;
+* never inside graftlet's own functions, or in between: they count on that, too. The frames tell;
+* never inside a function written in C, many of which look for signals, too: a ``BufferedWriter`` that writes does, and takes
+  all greenlets of a native thread for one, which must not come back while it is at it. The instruction tells: only
+  at a jump back, and where a function or a generator begins, is nothing of C on top of the frame;
 * never while a module lock is taken: importlib guards its table by a lock of the native thread.
+
+Where it is one of those functions that the signal has interrupted, it will return soon: CPython is asked to call the
+handler once more, until it has.
 
 The signal and its timer are given up as soon as the program wants them for itself; then the next of
 `graftlet.core._beats` does the same work.
@@ -32,9 +36,12 @@ from graftlet.core._hub import Hub
 from graftlet.core._task import Task
 from graftlet.core._worker import Worker
 
-#: So often is CPython asked to call again because a signal came in within one of graftlet's own functions. (Where a
+#: So often is CPython asked to call again because a signal came in within a function of graftlet's, or of C's. (Where a
 #: program has C call them in a loop, none would ever be outside.)
 MOST_REPEATS: Final = 20
+
+#: The numbers of the instructions at which nothing of C is under way; set with the first timer.
+_between: set[int] = set()
 
 #: The functions of graftlet that a thread's own code is called by, and that don't mind.
 bases: Final[set[CodeType]] = {Worker._work.__code__}
@@ -114,6 +121,11 @@ class Preempter(_signals.OwnHandler):
             self._way += 1  # the program's own
         else:
             return
+        if not _between:
+            from opcode import opname
+
+            kinds = ("RESUME", "JUMP", "POP_JUMP", "YIELD_VALUE", "GEN_START")
+            _between.update(number for number, name in enumerate(opname) if name.startswith(kinds))
         _signals.install(beat.signal, self)
         # signal(7): system calls that block are restarted, not interrupted.
         _signal.siginterrupt(beat.signal, False)
@@ -148,17 +160,24 @@ class Preempter(_signals.OwnHandler):
         if hub.batch != hub.PREEMPTED:
             if not repeats:
                 hub.batch = hub.PREEMPTED  # until the hub comes round
-        elif not _signals.is_own(frame):
-            if may_be_preempted(hub, hub.current, frame):
-                hub.yield_now()
-        elif (
-            repeats < MOST_REPEATS
-            and self.is_on
-            and _signals.can_repeat
-            and hub.is_running(hub.current)
-        ):
-            self._repeats = repeats + 1
-            _here = _signals.again(number)
+        elif _signals.is_own(frame) or not is_between(frame):
+            if (
+                repeats < MOST_REPEATS
+                and self.is_on
+                and _signals.can_repeat
+                and hub.is_running(hub.current)
+            ):
+                self._repeats = repeats + 1
+                _here = _signals.again(number)
+        elif may_be_preempted(hub, hub.current, frame):
+            hub.yield_now()
+
+
+def is_between(frame: FrameType | None) -> bool:
+    """Whether ``frame`` has just begun, or jumps back: it has called no C function that could be under way."""
+    if frame is None:
+        return False
+    return frame.f_lasti < 0 or frame.f_code.co_code[frame.f_lasti] in _between
 
 
 def may_be_preempted(hub: Hub, task: Task, frame: FrameType | None) -> bool:
