@@ -248,6 +248,24 @@ def test_never_inside_of_c() -> None:
     assert out == "True\n"
 
 
+def test_a_module_of_the_program_is_not_taken_for_the_standard_librarys() -> None:
+    out = run_ok(
+        SPIN
+        + """
+    import pathlib, sys, tempfile
+    with tempfile.TemporaryDirectory() as directory:
+        pathlib.Path(directory, "opcode.py").write_text("print('imported')")
+        sys.path.insert(0, directory)
+        sys.modules.pop("opcode", None)
+        threading.Thread(target=wait).start()
+        spin(5)
+    from graftlet.core import _preempt
+    print(done, len(_preempt._between) > 1)
+    """
+    )
+    assert out == "[True] True\n"
+
+
 IN_OURS = """
     import signal, threading, types, graftlet
     graftlet.patch_all()

@@ -40,7 +40,8 @@ from graftlet.core._worker import Worker
 #: program has C call them in a loop, none would ever be outside.)
 MOST_REPEATS: Final = 20
 
-#: The numbers of the instructions at which nothing of C is under way; set with the first timer.
+#: The numbers of the instructions at which nothing of C is under way; set with the first timer. (If it stays empty, as
+#: the standard library is not to be found, all are.)
 _between: set[int] = set()
 
 #: The functions of graftlet that a thread's own code is called by, and that don't mind.
@@ -122,10 +123,11 @@ class Preempter(_signals.OwnHandler):
         else:
             return
         if not _between:
-            from opcode import opname
-
-            kinds = ("RESUME", "JUMP", "POP_JUMP", "YIELD_VALUE", "GEN_START")
-            _between.update(number for number, name in enumerate(opname) if name.startswith(kinds))
+            _between.update(
+                number
+                for number, name in enumerate(_names_of_instructions())
+                if name.startswith(("RESUME", "JUMP", "POP_JUMP", "YIELD_VALUE", "GEN_START"))
+            )
         _signals.install(beat.signal, self)
         # signal(7): system calls that block are restarted, not interrupted.
         _signal.siginterrupt(beat.signal, False)
@@ -173,11 +175,30 @@ class Preempter(_signals.OwnHandler):
             hub.yield_now()
 
 
+def _names_of_instructions() -> list[str]:
+    """By number: what the standard library's module ``opcode`` knows.
+
+    It is not imported: the program may have a module of this name.
+    """
+    from importlib.machinery import PathFinder
+    from importlib.util import module_from_spec
+
+    spec = PathFinder.find_spec("opcode", [os.path.dirname(os.__file__)])
+    if spec is None or spec.loader is None:
+        return []
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    names: list[str] = module.opname
+    return names
+
+
 def is_between(frame: FrameType | None) -> bool:
     """Whether ``frame`` has just begun, or jumps back: it has called no C function that could be under way."""
     if frame is None:
         return False
-    return frame.f_lasti < 0 or frame.f_code.co_code[frame.f_lasti] in _between
+    return (
+        frame.f_lasti < 0 or not _between or frame.f_code.co_code[frame.f_lasti] in _between
+    )
 
 
 def may_be_preempted(hub: Hub, task: Task, frame: FrameType | None) -> bool:
