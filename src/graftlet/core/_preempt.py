@@ -196,9 +196,7 @@ def is_between(frame: FrameType | None) -> bool:
     """Whether ``frame`` has just begun, or jumps back: it has called no C function that could be under way."""
     if frame is None:
         return False
-    return (
-        frame.f_lasti < 0 or not _between or frame.f_code.co_code[frame.f_lasti] in _between
-    )
+    return frame.f_lasti < 0 or not _between or frame.f_code.co_code[frame.f_lasti] in _between
 
 
 def may_be_preempted(hub: Hub, task: Task, frame: FrameType | None) -> bool:
