@@ -40,9 +40,24 @@ from graftlet.core._worker import Worker
 #: program has C call them in a loop, none would ever be outside.)
 MOST_REPEATS: Final = 20
 
-#: The numbers of the instructions at which nothing of C is under way; set with the first timer. (If it stays empty, as
-#: the standard library is not to be found, all are.)
-_between: set[int] = set()
+
+def _loops(value: object) -> None:
+    """Every kind of loop. Never called: it is there for its instructions, none of which calls a function of C's."""
+    while value:
+        pass
+    while not value:
+        pass
+    while value is None:
+        pass
+    while value is not None:
+        pass
+    while True:
+        pass
+
+
+#: The numbers of the instructions at which CPython looks for signals while nothing of C is under way, and of some at which
+#: it does not. (Module ``opcode`` would know, but may be the program's own, or not to be opened for want of a descriptor.)
+_between: Final = frozenset(_loops.__code__.co_code[::2])
 
 #: The functions of graftlet that a thread's own code is called by, and that don't mind.
 bases: Final[set[CodeType]] = {Worker._work.__code__}
@@ -122,12 +137,6 @@ class Preempter(_signals.OwnHandler):
             self._way += 1  # the program's own
         else:
             return
-        if not _between:
-            _between.update(
-                number
-                for number, name in enumerate(_names_of_instructions())
-                if name.startswith(("RESUME", "JUMP", "POP_JUMP", "YIELD_VALUE", "GEN_START"))
-            )
         _signals.install(beat.signal, self)
         # signal(7): system calls that block are restarted, not interrupted.
         _signal.siginterrupt(beat.signal, False)
@@ -175,28 +184,11 @@ class Preempter(_signals.OwnHandler):
             hub.yield_now()
 
 
-def _names_of_instructions() -> list[str]:
-    """By number: what the standard library's module ``opcode`` knows.
-
-    It is not imported: the program may have a module of this name.
-    """
-    from importlib.machinery import PathFinder
-    from importlib.util import module_from_spec
-
-    spec = PathFinder.find_spec("opcode", [os.path.dirname(os.__file__)])
-    if spec is None or spec.loader is None:
-        return []
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    names: list[str] = module.opname
-    return names
-
-
 def is_between(frame: FrameType | None) -> bool:
     """Whether ``frame`` has just begun, or jumps back: it has called no C function that could be under way."""
     if frame is None:
         return False
-    return frame.f_lasti < 0 or not _between or frame.f_code.co_code[frame.f_lasti] in _between
+    return frame.f_lasti < 0 or frame.f_code.co_code[frame.f_lasti] in _between
 
 
 def may_be_preempted(hub: Hub, task: Task, frame: FrameType | None) -> bool:
