@@ -138,7 +138,7 @@ class SimpleQueue(Generic[Item]):
 
     def put_nowait(self, item: Item) -> None:
         """As `put`."""
-        self.put(item)
+        SimpleQueue.put(self, item)
 
     def get(self, block: bool = True, timeout: float | None = None) -> Item:
         """Take the first item out.
@@ -163,7 +163,7 @@ class SimpleQueue(Generic[Item]):
 
     def get_nowait(self) -> Item:
         """As `get`, without waiting."""
-        return self.get(False)
+        return SimpleQueue.get(self, False)  # as in C: not a subclass's
 
     def _wait(self, timeout: float | None) -> Item:
         deadline = INFINITY if timeout is None else deadline_after(timeout)

@@ -271,3 +271,19 @@ def case_errors() -> Any:
         made.get(),
         kind(made.get, timeout="x"),
     ]
+
+
+def case_simple_queue_with_methods_overridden() -> Any:
+    """Each may call the other one: those of the class never call a subclass's."""
+
+    class Marked(queue.SimpleQueue):  # type: ignore[type-arg]
+        def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+            self.put_nowait(("put", item))
+
+        def get(self, block: bool = True, timeout: float | None = None) -> Any:
+            return ("get", self.get_nowait())
+
+    made = Marked()
+    made.put(1)
+    made.put_nowait(2)
+    return [made.get(), made.get_nowait(), outcome(made.get), outcome(made.get_nowait)]
